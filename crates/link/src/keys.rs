@@ -1,0 +1,109 @@
+//! Every Redis key and topic name, formed here and nowhere else.
+//!
+//! The braces around a channel are a hash tag: on Redis Cluster all keys of one channel share a slot, so one script
+//! may touch them. Channel names hold no braces themselves.
+
+use protocol::Channel;
+use std::sync::Arc;
+
+/// Forms names under one prefix. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct KeySpace {
+    prefix: Arc<str>,
+}
+
+impl KeySpace {
+    /// Names under this prefix.
+    pub fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.into() }
+    }
+
+    fn channel_key(&self, channel: &Channel, what: &str) -> String {
+        format!("{}{{{channel}}}:{what}", self.prefix)
+    }
+
+    /// Topic that carries a channel's envelopes.
+    pub fn topic(&self, channel: &Channel) -> String {
+        format!("{}{{{channel}}}", self.prefix)
+    }
+
+    /// The channel of a topic formed by [`KeySpace::topic`].
+    pub fn channel_of_topic<'a>(&self, topic: &'a str) -> Option<&'a str> {
+        topic.strip_prefix(&*self.prefix)?.strip_prefix('{')?.strip_suffix('}')
+    }
+
+    /// Hash: epoch `e` and newest offset `o`.
+    pub fn meta(&self, channel: &Channel) -> String {
+        self.channel_key(channel, "meta")
+    }
+
+    /// Stream: records by offset.
+    pub fn log(&self, channel: &Channel) -> String {
+        self.channel_key(channel, "log")
+    }
+
+    /// String with TTL: where the publication with this idempotency key went.
+    pub fn idempotency(&self, channel: &Channel, key: &str) -> String {
+        format!("{}{{{channel}}}:keys:{key}", self.prefix)
+    }
+
+    /// Hash: connection id -> member.
+    pub fn here(&self, channel: &Channel) -> String {
+        self.channel_key(channel, "here")
+    }
+
+    /// Hash: user -> number of connections.
+    pub fn users(&self, channel: &Channel) -> String {
+        self.channel_key(channel, "users")
+    }
+
+    /// Topic for orders to one incarnation of a node.
+    pub fn node_topic(&self, node: &str) -> String {
+        format!("{}node:{node}", self.prefix)
+    }
+
+    /// Topic for orders to all nodes.
+    pub fn control_topic(&self) -> String {
+        format!("{}control", self.prefix)
+    }
+
+    /// String with TTL: alive while it exists.
+    pub fn lease(&self, node: &str) -> String {
+        format!("{}lease:{node}", self.prefix)
+    }
+
+    /// Hash: incarnations that exist, with their stats.
+    pub fn nodes(&self) -> String {
+        format!("{}nodes", self.prefix)
+    }
+
+    /// Set: channels in which this incarnation has members.
+    pub fn node_here(&self, node: &str) -> String {
+        format!("{}node:{node}:here", self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_as_documented() {
+        let keys = KeySpace::new("gw:");
+        let channel = Channel::new("chat:lobby").expect("a channel");
+        assert_eq!(keys.topic(&channel), "gw:{chat:lobby}");
+        assert_eq!(keys.channel_of_topic("gw:{chat:lobby}"), Some("chat:lobby"));
+        assert_eq!(keys.channel_of_topic("other:{chat:lobby}"), None);
+        assert_eq!(keys.channel_of_topic("gw:control"), None);
+        assert_eq!(keys.meta(&channel), "gw:{chat:lobby}:meta");
+        assert_eq!(keys.log(&channel), "gw:{chat:lobby}:log");
+        assert_eq!(keys.idempotency(&channel, "k1"), "gw:{chat:lobby}:keys:k1");
+        assert_eq!(keys.here(&channel), "gw:{chat:lobby}:here");
+        assert_eq!(keys.users(&channel), "gw:{chat:lobby}:users");
+        assert_eq!(keys.node_topic("n1.a"), "gw:node:n1.a");
+        assert_eq!(keys.control_topic(), "gw:control");
+        assert_eq!(keys.lease("n1.a"), "gw:lease:n1.a");
+        assert_eq!(keys.nodes(), "gw:nodes");
+        assert_eq!(keys.node_here("n1.a"), "gw:node:n1.a:here");
+    }
+}

@@ -1,0 +1,72 @@
+//! Who is in a channel, kept by keys that expire with their node's lease.
+//!
+//! [`Presence`] is the contract; [`memory`] and [`redis`] keep it, and the same suite of tests runs against both.
+//! Nothing here knows a WebSocket, a session or the broker.
+
+pub mod memory;
+pub mod metrics;
+pub mod redis;
+
+use futures_util::future::BoxFuture;
+use protocol::{Cause, Channel, Members, Text};
+use std::time::Duration;
+
+/// How presence is kept.
+#[derive(Debug, Clone)]
+pub struct PresenceConfig {
+    /// How long a node's entries outlive its last sign of life. Renewed three times as often.
+    pub lease: Duration,
+    /// How long a connection that broke is still shown, so that a page reload makes no noise.
+    pub grace: Duration,
+    /// Channels with more users than this report counts only, and announce nobody.
+    pub members_max: u64,
+}
+
+impl Default for PresenceConfig {
+    fn default() -> Self {
+        Self { lease: Duration::from_secs(6), grace: Duration::from_secs(2), members_max: 1000 }
+    }
+}
+
+/// One connection's place in a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The connection's id.
+    pub client: Text,
+    /// Its user; an anonymous connection is its own user.
+    pub user: Text,
+    /// What the token says of the user: one JSON value as text.
+    pub info: Option<Text>,
+    /// Whether subscribers are told when the user comes and goes.
+    pub announce: bool,
+}
+
+/// Presence cannot be read or written now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("presence cannot be reached")]
+pub struct Unavailable;
+
+/// Keeps who is in which channel.
+///
+/// A node states what its own connections do; the rest follows: entries that could not be written are written when that
+/// is possible again, and those of a node that dies end with its lease. Users are counted over their connections: the
+/// first one joins, the last one leaves, and only then are subscribers told (by a membership envelope on the channel's
+/// topic, or by the memory presence's announcer).
+pub trait Presence: Send + Sync + 'static {
+    /// A connection is in a channel from now on. The future tells when all nodes can see it; dropping the future takes
+    /// nothing back, and neither does an error: it will be visible once it can be.
+    fn join(&self, channel: &Channel, entry: Entry) -> BoxFuture<'static, Result<(), Unavailable>>;
+
+    /// A connection is no longer in a channel: [`Cause::Left`] at once, [`Cause::Lost`] after the grace. Unknown ones are
+    /// no error.
+    fn leave(&self, channel: &Channel, client: &Text, cause: Cause);
+
+    /// Who is in a channel (`list`), or only how many: O(1). Sees every join and leave this node stated before.
+    fn members(&self, channel: &Channel, list: bool) -> BoxFuture<'static, Result<Members, Unavailable>>;
+
+    /// The node stops: removes all its entries at once, and its lease. Statements after this do nothing.
+    fn stop(&self) -> BoxFuture<'static, ()>;
+
+    /// How long ago the node's lease was last known to hold; `None` where there is no lease to lose.
+    fn lease_age(&self) -> Option<Duration>;
+}

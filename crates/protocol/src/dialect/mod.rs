@@ -1,0 +1,107 @@
+//! The dialects: one file each, pure, between a client's bytes and the words of this crate.
+//!
+//! A dialect reads whole messages (the transport has reassembled and bounded them) and writes messages through
+//! [`Messages`], so that the same code serves WebSocket frames, a stream of events or a polling answer.
+
+pub mod json;
+pub mod raw;
+
+use crate::{Channel, CloseCode, Outgoing, Refusal, Request};
+
+/// A whole message as a transport hands it over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Incoming<'a> {
+    /// Text, known to be UTF-8.
+    Text(&'a str),
+    /// Any bytes.
+    Binary(&'a [u8]),
+}
+
+/// Where a dialect puts what it has written.
+pub trait Messages {
+    /// One text message, written into the given buffer (which may already hold other messages: append only).
+    fn text(&mut self, write: &mut dyn FnMut(&mut Vec<u8>));
+    /// One binary message.
+    fn binary(&mut self, bytes: &[u8]);
+    /// The end of the connection: this dialect has no other way to say what it was asked to say.
+    fn close(&mut self, code: CloseCode);
+}
+
+/// What could not be understood: the refusal, and the id of the command where that much could be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed {
+    /// The id to answer with.
+    pub id: Option<u64>,
+    /// What was wrong.
+    pub refusal: Refusal,
+}
+
+/// The dialect of one connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dialect {
+    /// `gateway.v1.json`: the native words as JSON.
+    Json,
+    /// `/raw/{channel}`: every message is published to the channel and delivered verbatim.
+    Raw(raw::Raw),
+}
+
+/// How publications are encoded: connections of the same kind share the same bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// See [`json`].
+    Json,
+    /// See [`raw`].
+    Raw,
+}
+
+impl Encoding {
+    /// Every encoding, in the order of [`Encoding::index`].
+    pub const ALL: [Self; 2] = [Self::Json, Self::Raw];
+
+    /// A dense number, to index a table by.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Writes anything that goes to a client.
+    pub fn encode(self, outgoing: &Outgoing, out: &mut dyn Messages) {
+        match self {
+            Self::Json => json::encode(outgoing, out),
+            Self::Raw => raw::encode(outgoing, out),
+        }
+    }
+
+    /// Writes one publication of a live channel.
+    pub fn encode_publication(self, channel: &Channel, publication: &crate::Publication, out: &mut dyn Messages) {
+        match self {
+            Self::Json => json::encode_publication(channel, publication, out),
+            Self::Raw => raw::encode_payload(&publication.data, out),
+        }
+    }
+}
+
+impl Dialect {
+    /// The name of the dialect: a closed set, so it also serves as a metric's label.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Raw(_) => "raw",
+        }
+    }
+
+    /// How this dialect's publications are encoded.
+    pub const fn encoding(&self) -> Encoding {
+        match self {
+            Self::Json => Encoding::Json,
+            Self::Raw(_) => Encoding::Raw,
+        }
+    }
+
+    /// Reads one message, which may hold several commands; each is handed on in order.
+    pub fn decode(&self, message: Incoming<'_>, each: &mut dyn FnMut(Result<Request, Malformed>)) {
+        match self {
+            Self::Json => json::decode(message, each),
+            Self::Raw(raw) => each(Ok(raw.decode(message))),
+        }
+    }
+}
