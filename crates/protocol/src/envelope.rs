@@ -26,6 +26,7 @@ const HAS_EVENT: u8 = 2;
 const HAS_FROM: u8 = 4;
 const HAS_USER: u8 = 8;
 const HAS_INFO: u8 = 16;
+const KNOWN_FLAGS: u8 = NO_ECHO | HAS_EVENT | HAS_FROM | HAS_USER | HAS_INFO;
 
 /// What travels on a channel's topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,8 +92,11 @@ fn decode_publications(mut bytes: Bytes) -> Result<Envelope, EnvelopeError> {
     let positioned = epoch_len > 0;
     let mut publications = Vec::new();
     while bytes.has_remaining() {
-        let offset = positioned.then(|| first.saturating_add(publications.len() as u64));
-        publications.push(decode_record(&mut bytes, offset)?);
+        let offset = first.checked_add(publications.len() as u64).ok_or(EnvelopeError::Unknown("offset"))?;
+        publications.push(decode_record(&mut bytes, positioned.then_some(offset))?);
+    }
+    if publications.is_empty() {
+        return Err(EnvelopeError::Short);
     }
     Ok(Envelope::Publications { epoch: positioned.then_some(epoch), publications })
 }
@@ -102,6 +106,11 @@ pub fn decode_record(bytes: &mut Bytes, offset: Option<u64>) -> Result<Publicati
     let length = u32_be(bytes)? as usize;
     let mut record = take(bytes, length)?;
     let flags = byte(&mut record)?;
+    let of_nobody = flags & HAS_FROM == 0 && flags & (HAS_USER | HAS_INFO) != 0;
+    if flags & !KNOWN_FLAGS != 0 || of_nobody {
+        // A flag stands for bytes: passed over, they would be read as part of the payload.
+        return Err(EnvelopeError::Unknown("flag"));
+    }
     let content = Content::from_byte(byte(&mut record)?).ok_or(EnvelopeError::Unknown("content type"))?;
     let stamp = u64_be(&mut record)?;
     let time_ms = u64_be(&mut record)?;
@@ -122,11 +131,12 @@ pub fn decode_record(bytes: &mut Bytes, offset: Option<u64>) -> Result<Publicati
     Ok(Publication { offset, data, event, from, time_ms, echo: flags & NO_ECHO == 0, stamp })
 }
 
-/// Writes one record. Texts over 65,535 bytes are cut off at the limit that dialects keep far below.
+/// Writes one record. Texts over 65,535 bytes are cut off at the limit that dialects keep far below; `info` is left out
+/// then, since half a JSON value would spoil every message it is part of.
 pub fn encode_record(publication: &Publication) -> Bytes {
     let from = publication.from.as_ref();
     let user = from.and_then(|f| f.user.as_ref());
-    let info = from.and_then(|f| f.info.as_ref());
+    let info = from.and_then(|f| whole(f.info.as_ref()));
     let mut flags = 0;
     for (set, flag) in [
         (!publication.echo, NO_ECHO),
@@ -152,14 +162,16 @@ pub fn encode_record(publication: &Publication) -> Bytes {
     out.freeze()
 }
 
-/// Joins records into an envelope: what the publishing script does in Lua, for brokers that have no script.
+/// Joins records, at least one, into an envelope: what the publishing script does in Lua, for brokers that have no script.
+/// An epoch is 1 to 255 bytes long; a longer one cannot be told, so the publications go without positions.
 pub fn encode_publications(epoch: Option<&Epoch>, first_offset: u64, records: &[Bytes]) -> Bytes {
-    let epoch = epoch.map_or("", |e| e.as_str());
+    let (epoch_len, epoch) =
+        epoch.and_then(|epoch| Some((u8::try_from(epoch.len()).ok()?, epoch.as_str()))).unwrap_or_default();
     let total: usize = records.iter().map(Bytes::len).sum();
     let mut out = BytesMut::with_capacity(total + epoch.len() + 11);
     out.put_u8(ENVELOPE_VERSION);
     out.put_u8(KIND_PUBLICATIONS);
-    out.put_u8(u8::try_from(epoch.len()).unwrap_or(0));
+    out.put_u8(epoch_len);
     out.put_slice(epoch.as_bytes());
     out.put_u64(first_offset);
     for record in records {
@@ -168,7 +180,7 @@ pub fn encode_publications(epoch: Option<&Epoch>, first_offset: u64, records: &[
     out.freeze()
 }
 
-/// Writes a membership change.
+/// Writes a membership change; its texts are limited as in [`encode_record`].
 pub fn encode_membership(change: &Membership) -> Bytes {
     let mut out = BytesMut::with_capacity(64);
     out.put_u8(ENVELOPE_VERSION);
@@ -177,24 +189,35 @@ pub fn encode_membership(change: &Membership) -> Bytes {
     out.put_u8(change.left.map_or(0, |cause| cause as u8));
     put_text(&mut out, &change.client);
     put_text(&mut out, &change.member.user);
-    if let Some(info) = &change.member.info {
+    if let Some(info) = whole(change.member.info.as_ref()) {
         put_text(&mut out, info);
     }
     out.freeze()
 }
 
 fn decode_membership(mut bytes: Bytes) -> Result<Envelope, EnvelopeError> {
-    let left = byte(&mut bytes)? != 0;
-    let cause = Cause::from_byte(byte(&mut bytes)?).ok_or(EnvelopeError::Unknown("cause"))?;
+    let left = match (byte(&mut bytes)?, byte(&mut bytes)?) {
+        (0, 0) => None,
+        (1, cause) => Some(Cause::from_byte(cause).ok_or(EnvelopeError::Unknown("cause"))?),
+        _ => return Err(EnvelopeError::Unknown("change")),
+    };
     let client = short_text(&mut bytes)?;
     let user = short_text(&mut bytes)?;
     let has_info = bytes.has_remaining();
     let info = optional_text(&mut bytes, has_info)?;
-    let member = Member { user, clients: u64::from(!left), info };
-    Ok(Envelope::Membership(Membership { member, client, left: left.then_some(cause) }))
+    if bytes.has_remaining() {
+        return Err(EnvelopeError::Unknown("rest"));
+    }
+    let member = Member { user, clients: u64::from(left.is_none()), info };
+    Ok(Envelope::Membership(Membership { member, client, left }))
 }
 
-fn put_text(out: &mut BytesMut, text: &Text) {
+/// A text that [`put_text`] would not cut.
+fn whole(text: Option<&Text>) -> Option<&Text> {
+    text.filter(|text| text.len() <= usize::from(u16::MAX))
+}
+
+pub(crate) fn put_text(out: &mut BytesMut, text: &Text) {
     let text = text.as_str();
     let mut end = text.len().min(usize::from(u16::MAX));
     while !text.is_char_boundary(end) {
@@ -204,11 +227,11 @@ fn put_text(out: &mut BytesMut, text: &Text) {
     out.put_slice(&text.as_bytes()[..end]);
 }
 
-fn take(bytes: &mut Bytes, length: usize) -> Result<Bytes, EnvelopeError> {
+pub(crate) fn take(bytes: &mut Bytes, length: usize) -> Result<Bytes, EnvelopeError> {
     if bytes.len() < length { Err(EnvelopeError::Short) } else { Ok(bytes.split_to(length)) }
 }
 
-fn byte(bytes: &mut Bytes) -> Result<u8, EnvelopeError> {
+pub(crate) fn byte(bytes: &mut Bytes) -> Result<u8, EnvelopeError> {
     take(bytes, 1).map(|b| b[0])
 }
 
@@ -216,7 +239,7 @@ fn u32_be(bytes: &mut Bytes) -> Result<u32, EnvelopeError> {
     take(bytes, 4).map(|mut b| b.get_u32())
 }
 
-fn u64_be(bytes: &mut Bytes) -> Result<u64, EnvelopeError> {
+pub(crate) fn u64_be(bytes: &mut Bytes) -> Result<u64, EnvelopeError> {
     take(bytes, 8).map(|mut b| b.get_u64())
 }
 
@@ -224,11 +247,11 @@ fn text(bytes: Bytes) -> Result<Text, EnvelopeError> {
     Text::from_utf8(bytes).map_err(|_| EnvelopeError::Text)
 }
 
-fn short_text(bytes: &mut Bytes) -> Result<Text, EnvelopeError> {
+pub(crate) fn short_text(bytes: &mut Bytes) -> Result<Text, EnvelopeError> {
     let length = usize::from(take(bytes, 2)?.get_u16());
     text(take(bytes, length)?)
 }
 
-fn optional_text(bytes: &mut Bytes, present: bool) -> Result<Option<Text>, EnvelopeError> {
+pub(crate) fn optional_text(bytes: &mut Bytes, present: bool) -> Result<Option<Text>, EnvelopeError> {
     present.then(|| short_text(bytes)).transpose()
 }

@@ -30,8 +30,8 @@ pub enum Reply {
     Authed {
         /// Who the token says this is.
         user: Text,
-        /// How long the token still holds.
-        expires_in_ms: Option<u64>,
+        /// How long the token still holds, in seconds as in OAuth (RFC 6749 section 5.1).
+        expires_in: Option<u64>,
     },
     /// To `subscribe`.
     Subscribed {

@@ -89,6 +89,14 @@ impl Dialect {
         }
     }
 
+    /// The WebSocket subprotocol that names this dialect (RFC 6455 section 1.9).
+    pub const fn subprotocol(&self) -> &'static str {
+        match self {
+            Self::Json => "gateway.v1.json",
+            Self::Raw(_) => "gateway.v1.raw",
+        }
+    }
+
     /// How this dialect's publications are encoded.
     pub const fn encoding(&self) -> Encoding {
         match self {

@@ -1,8 +1,8 @@
 //! JSON text to commands: nothing a client sends can do more than earn a `bad_request`.
 
+use super::fields::{self, Fields};
 use crate::dialect::{Incoming, Malformed};
-use crate::{Channel, Command, History, Payload, Position, Publish, Refusal, Request, Send, Since, Subscribe, Text};
-use bytes::Bytes;
+use crate::{Command, History, Publish, Refusal, Request, Send, Subscribe};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use serde_json::value::RawValue;
@@ -12,27 +12,29 @@ use std::fmt;
 /// The most commands in one array: each may be answered, so an array of junk must not be an amplifier.
 pub const MAX_BATCH: usize = 256;
 
-/// The deepest nesting of `data`. Many JSON parsers recurse (serde_json stops at 128): what one client publishes must
-/// be readable by the others.
-pub const MAX_DATA_DEPTH: usize = 100;
+/// The `limit` of a `history` that names none.
+pub const DEFAULT_HISTORY_LIMIT: u32 = 100;
 
-/// The longest `event` and idempotency `key`, in bytes.
-const MAX_NAME_BYTES: usize = 255;
-
-/// The default `limit` of `history`.
-const DEFAULT_HISTORY_LIMIT: u32 = 100;
+/// How much of an unknown type is repeated in the answer.
+const MAX_ECHO_CHARS: usize = 100;
 
 const TYPES: &str = "auth, subscribe, unsubscribe, publish, send, presence, history, ping";
 
-/// Reads one message: an object, or an array of up to [`MAX_BATCH`] of them.
+/// Reads one message: an object, or an array of 1 to [`MAX_BATCH`] of them. Every message yields at least one result.
+///
+/// An array that is not well-formed to its end, or too long, is refused as a whole; within a well-formed one each
+/// command stands for itself.
 pub fn decode(message: Incoming<'_>, each: &mut dyn FnMut(Result<Request, Malformed>)) {
     let Incoming::Text(text) = message else {
         return each(Err(malformed(None, "this dialect speaks JSON in text messages, not binary ones")));
     };
-    if !text.trim_ascii_start().starts_with('[') {
+    if !begins_with(text, '[') {
         return each(decode_one(text));
     }
     match serde_json::from_str::<Batch<'_>>(text) {
+        Ok(Batch(commands)) if commands.is_empty() => {
+            each(Err(malformed(None, "an array of commands holds at least one")));
+        }
         Ok(Batch(commands)) => commands.into_iter().for_each(|command| each(decode_one(command.get()))),
         Err(error) => each(Err(malformed(None, format!("not an array of commands: {error}")))),
     }
@@ -64,220 +66,95 @@ impl<'de> Deserialize<'de> for Batch<'de> {
     }
 }
 
-/// A string that borrows from the message where it holds no escapes.
-struct Str<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Str<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Borrow;
-        impl<'de> Visitor<'de> for Borrow {
-            type Value = Str<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Str(Cow::Borrowed(text)))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Str(Cow::Owned(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(Borrow)
-    }
-}
-
-/// Every field that any command has; which ones a command needs is decided by its type.
-/// (serde's own tagged enums cannot hold a [`RawValue`].)
+/// What is left to read of an object that was refused as a whole, for a field given twice.
 #[derive(Deserialize)]
-struct Fields<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Option<Str<'a>>,
-    id: Option<u64>,
+struct OnlyId<'a> {
     #[serde(borrow)]
-    channel: Option<Str<'a>>,
-    #[serde(borrow, default, deserialize_with = "even_null")]
-    data: Option<&'a RawValue>,
-    #[serde(borrow)]
-    event: Option<Str<'a>>,
-    #[serde(borrow)]
-    key: Option<Str<'a>>,
-    #[serde(borrow)]
-    token: Option<Str<'a>>,
-    #[serde(borrow)]
-    to: Option<Str<'a>>,
-    #[serde(borrow)]
-    recover: Option<Place<'a>>,
-    #[serde(borrow)]
-    since: Option<SinceField<'a>>,
-    limit: Option<u32>,
-    volatile: Option<bool>,
-    echo: Option<bool>,
-    members: Option<bool>,
-    reverse: Option<bool>,
-    count_only: Option<bool>,
-    retain: Option<de::IgnoredAny>,
-}
-
-#[derive(Deserialize)]
-struct Place<'a> {
-    #[serde(borrow)]
-    epoch: Str<'a>,
-    offset: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum SinceField<'a> {
-    Offset(u64),
-    #[serde(borrow)]
-    Place(Place<'a>),
-}
-
-/// `"data": null` is a payload, not an absent field.
-fn even_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
-}
-
-#[derive(Deserialize)]
-struct OnlyId {
-    id: Option<u64>,
+    id: Option<&'a RawValue>,
 }
 
 fn decode_one(text: &str) -> Result<Request, Malformed> {
+    // Looked at here because serde would also take an array of the fields' values for the object.
+    if !begins_with(text, '{') {
+        return Err(malformed(None, "a command is a JSON object such as {\"type\":\"ping\"}"));
+    }
     match serde_json::from_str::<Fields<'_>>(text) {
         Ok(fields) => {
-            let id = fields.id;
-            match command(fields) {
-                Ok(command) => Ok(Request { id, command }),
-                Err(message) => Err(malformed(id, message)),
+            let id = fields::number(fields.id, "id").map_err(|message| malformed(None, message))?;
+            let command = command(&fields).map_err(|message| malformed(id, message))?;
+            if id.is_none() && matches!(&command, Command::Subscribe(subscribe) if subscribe.recover.is_some()) {
+                return Err(malformed(None, "`recover` needs an `id`: what was missed comes in the answer"));
             }
+            Ok(Request { id, command })
         }
         Err(error) => {
-            let id = serde_json::from_str::<OnlyId>(text).ok().and_then(|only| only.id);
+            let only = serde_json::from_str::<OnlyId<'_>>(text).ok();
+            let id = only.and_then(|only| fields::number(only.id, "id").ok().flatten());
             Err(malformed(id, describe(&error)))
         }
     }
 }
 
-fn describe(error: &serde_json::Error) -> String {
-    match error.classify() {
-        serde_json::error::Category::Data => shorten(&format!("a field has the wrong shape: {error}")),
-        _ => shorten(&format!("not JSON: {error}")),
-    }
+fn begins_with(text: &str, bracket: char) -> bool {
+    text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with(bracket)
 }
 
-fn shorten(text: &str) -> String {
-    text.chars().take(200).collect()
+/// The parser's own words are short: no field has a shape at this point that it could quote.
+fn describe(error: &serde_json::Error) -> String {
+    if error.is_data() { error.to_string() } else { format!("not JSON: {error}") }
 }
 
 fn malformed(id: Option<u64>, message: impl Into<Cow<'static, str>>) -> Malformed {
     Malformed { id, refusal: Refusal::bad_request(message) }
 }
 
-fn command(mut fields: Fields<'_>) -> Result<Command, String> {
-    let Some(kind) = fields.kind.take() else {
+fn command(fields: &Fields<'_>) -> Result<Command, String> {
+    let Some(kind) = fields::text(fields.kind, "type")? else {
         return Err(format!("a command has a `type`: one of {TYPES}"));
     };
-    Ok(match &*kind.0 {
-        "auth" => Command::Auth { token: required(fields.token, "auth", "token")? },
+    Ok(match &*kind {
+        "auth" => Command::Auth { token: fields::required(fields.token, "auth", "token")? },
         "subscribe" => Command::Subscribe(Subscribe {
-            channel: channel(fields.channel, "subscribe")?,
-            recover: fields.recover.as_ref().map(position),
-            members: fields.members.unwrap_or(false),
+            channel: fields.channel("subscribe")?,
+            recover: fields::position(fields.recover, "recover")?,
+            members: fields::flag(fields.members, "members")?.unwrap_or(false),
         }),
-        "unsubscribe" => Command::Unsubscribe { channel: channel(fields.channel, "unsubscribe")? },
+        "unsubscribe" => Command::Unsubscribe { channel: fields.channel("unsubscribe")? },
         "publish" => Command::Publish(publish(fields)?),
         "send" => Command::Send(Send {
-            to: required(fields.to, "send", "to")?,
-            data: data(fields.data, "send")?,
-            event: name(fields.event, "event")?,
+            to: fields::required(fields.to, "send", "to")?,
+            data: fields.data("send")?,
+            event: fields::name(fields.event, "event")?,
         }),
         "presence" => Command::Presence {
-            channel: channel(fields.channel, "presence")?,
-            count_only: fields.count_only.unwrap_or(false),
+            channel: fields.channel("presence")?,
+            count_only: fields::flag(fields.count_only, "count_only")?.unwrap_or(false),
         },
         "history" => Command::History(History {
-            channel: channel(fields.channel, "history")?,
-            limit: fields.limit.unwrap_or(DEFAULT_HISTORY_LIMIT),
-            since: fields.since.map(since),
-            reverse: fields.reverse.unwrap_or(false),
+            channel: fields.channel("history")?,
+            limit: fields::number(fields.limit, "limit")?.unwrap_or(DEFAULT_HISTORY_LIMIT),
+            since: fields::since(fields.since, "since")?,
+            reverse: fields::flag(fields.reverse, "reverse")?.unwrap_or(false),
         }),
         "ping" => Command::Ping,
         other => return Err(format!("unknown type `{}`: one of {TYPES}", shorten(other))),
     })
 }
 
-fn publish(fields: Fields<'_>) -> Result<Publish, String> {
+fn publish(fields: &Fields<'_>) -> Result<Publish, String> {
     if fields.retain.is_some() {
         return Err("`retain` is not known to this gateway: nothing was published".into());
     }
     Ok(Publish {
-        channel: channel(fields.channel, "publish")?,
-        data: data(fields.data, "publish")?,
-        event: name(fields.event, "event")?,
-        key: name(fields.key, "key")?,
-        volatile: fields.volatile.unwrap_or(false),
-        echo: fields.echo.unwrap_or(true),
+        channel: fields.channel("publish")?,
+        data: fields.data("publish")?,
+        event: fields::name(fields.event, "event")?,
+        key: fields::name(fields.key, "key")?,
+        volatile: fields::flag(fields.volatile, "volatile")?.unwrap_or(false),
+        echo: fields::flag(fields.echo, "echo")?.unwrap_or(true),
     })
 }
 
-fn position(place: &Place<'_>) -> Position {
-    Position { epoch: Text::from(&*place.epoch.0), offset: place.offset }
-}
-
-fn since(field: SinceField<'_>) -> Since {
-    match field {
-        SinceField::Offset(offset) => Since { epoch: None, offset },
-        SinceField::Place(place) => Since { epoch: Some(Text::from(&*place.epoch.0)), offset: place.offset },
-    }
-}
-
-fn required(field: Option<Str<'_>>, kind: &str, name: &str) -> Result<String, String> {
-    field.map(|s| s.0.into_owned()).ok_or_else(|| format!("`{kind}` needs `{name}`"))
-}
-
-fn channel(field: Option<Str<'_>>, kind: &str) -> Result<Channel, String> {
-    let Some(name) = field else { return Err(format!("`{kind}` needs `channel`")) };
-    Channel::new(&name.0).map_err(|error| error.to_string())
-}
-
-fn name(field: Option<Str<'_>>, what: &str) -> Result<Option<String>, String> {
-    match field {
-        Some(name) if name.0.is_empty() || name.0.len() > MAX_NAME_BYTES => {
-            Err(format!("`{what}` is 1 to {MAX_NAME_BYTES} bytes long"))
-        }
-        other => Ok(other.map(|s| s.0.into_owned())),
-    }
-}
-
-fn data(field: Option<&RawValue>, kind: &str) -> Result<Payload, String> {
-    let Some(raw) = field else { return Err(format!("`{kind}` needs `data`")) };
-    if !depth_within(raw.get().as_bytes(), MAX_DATA_DEPTH) {
-        return Err(format!("`data` is nested deeper than {MAX_DATA_DEPTH} levels"));
-    }
-    Ok(Payload::json(Bytes::copy_from_slice(raw.get().as_bytes())))
-}
-
-/// Counts brackets outside strings of well-formed JSON.
-fn depth_within(json: &[u8], limit: usize) -> bool {
-    if json.len() <= limit {
-        return true;
-    }
-    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
-    for &byte in json {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'[' | b'{' if !in_string => {
-                depth += 1;
-                if depth > limit {
-                    return false;
-                }
-            }
-            b']' | b'}' if !in_string => depth -= 1,
-            _ => {}
-        }
-    }
-    true
+fn shorten(text: &str) -> &str {
+    text.char_indices().nth(MAX_ECHO_CHARS).map_or(text, |(end, _)| &text[..end])
 }

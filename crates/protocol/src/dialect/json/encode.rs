@@ -27,9 +27,9 @@ pub fn encode_publication(channel: &Channel, publication: &Publication, out: &mu
 fn write_reply(buffer: &mut Vec<u8>, id: u64, reply: &Reply) {
     let start = |buffer, kind| Object::of(buffer, kind).number("id", id);
     match reply {
-        Reply::Authed { user, expires_in_ms } => {
-            start(buffer, "authed").string("user", user).optional(*expires_in_ms, |o, ms| o.number("expires_in_ms", ms))
-        }
+        Reply::Authed { user, expires_in } => start(buffer, "authed")
+            .string("user", user)
+            .optional(*expires_in, |o, seconds| o.number("expires_in", seconds)),
         Reply::Subscribed { channel, position, recovered, publications, members } => start(buffer, "subscribed")
             .string("channel", channel)
             .position(position.as_ref())

@@ -2,6 +2,10 @@
 
 mod decode;
 mod encode;
+mod fields;
+mod readable;
 
-pub use decode::{MAX_BATCH, MAX_DATA_DEPTH, decode};
+pub use decode::{DEFAULT_HISTORY_LIMIT, MAX_BATCH, decode};
 pub use encode::{encode, encode_publication};
+pub use fields::MAX_NAME_BYTES;
+pub use readable::{MAX_DATA_DEPTH, check_readable};
