@@ -3,6 +3,7 @@
 //! [`Broker`] is the contract; [`memory`] and [`redis`] keep it, and the same suite of tests runs against both.
 //! Nothing here knows a WebSocket, a session or who is present.
 
+mod epoch;
 pub mod memory;
 pub mod metrics;
 pub mod redis;

@@ -32,7 +32,7 @@ impl KeySpace {
         topic.strip_prefix(&*self.prefix)?.strip_prefix('{')?.strip_suffix('}')
     }
 
-    /// Hash: epoch `e` and newest offset `o`.
+    /// Hash: epoch `e`, newest offset `o` and its publication's stamp `s`; `b` is the offset the epoch began after.
     pub fn meta(&self, channel: &Channel) -> String {
         self.channel_key(channel, "meta")
     }

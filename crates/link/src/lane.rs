@@ -2,8 +2,9 @@
 
 use crate::{Backoff, CONNECT_TIMEOUT, Link};
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{Pipeline, PushInfo, PushKind, Value};
+use redis::{Pipeline, PushInfo, PushKind, ServerErrorKind, Value};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
@@ -48,8 +49,28 @@ struct Up {
     clock: RedisClock,
     /// Counts connections, so that those who must do something after each loss see every one.
     generation: u64,
-    /// Tells the supervisor that this very connection is of no more use.
-    broken: Arc<Notify>,
+    fate: Arc<Fate>,
+}
+
+/// What becomes of one connection.
+#[derive(Default)]
+struct Fate {
+    is_broken: AtomicBool,
+    broke: Notify,
+}
+
+impl Fate {
+    /// The connection is of no more use: nobody sends over it from now on, and the supervisor makes another one.
+    fn seal(&self) {
+        self.is_broken.store(true, Ordering::Release);
+        self.broke.notify_one();
+    }
+}
+
+impl Up {
+    fn stands(&self) -> bool {
+        !self.fate.is_broken.load(Ordering::Acquire)
+    }
 }
 
 /// A supervised connection. The supervisor ends when the lane is dropped.
@@ -72,7 +93,7 @@ impl Lane {
 
     /// Whether the connection stands, as far as is known.
     pub fn is_up(&self) -> bool {
-        self.state.borrow().is_some()
+        self.state.borrow().as_ref().is_some_and(Up::stands)
     }
 
     /// Redis' clock, while the connection stands.
@@ -83,27 +104,42 @@ impl Lane {
     /// Waits until the connection stands and is another one than `seen`; returns its generation (from 1).
     pub async fn next_connection(&self, seen: u64) -> u64 {
         let mut state = self.state.clone();
-        let is_newer = |up: &Option<Up>| up.as_ref().is_some_and(|up| up.generation != seen);
-        match state.wait_for(is_newer).await {
-            Ok(up) => up.as_ref().map_or(seen, |up| up.generation),
-            Err(_) => std::future::pending().await,
+        let is_newer = |up: &Option<Up>| up.as_ref().is_some_and(|up| up.stands() && up.generation != seen);
+        let newer = state.wait_for(is_newer).await.ok().and_then(|up| up.as_ref().map(|up| up.generation));
+        match newer {
+            Some(generation) => generation,
+            None => std::future::pending().await,
         }
     }
 
     /// Sends a pipeline in one write and returns one value for each command; a command's own error is a
     /// [`Value::ServerError`] in its place.
     pub async fn query(&self, pipe: &Pipeline, deadline: Instant) -> Result<Vec<Value>, LaneError> {
-        let Some(mut up) = self.state.borrow().clone() else { return Err(LaneError::Down) };
+        let mut state = self.state.clone();
+        let Some(mut up) = state.borrow().clone().filter(Up::stands) else { return Err(LaneError::Down) };
+        let generation = up.generation;
         let count = pipe.len();
         let metrics = self.link.metrics();
         metrics.commands.with_label_values(&[self.name]).inc_by(count as u64);
-        let failure = match timeout_at(deadline, up.connection.req_packed_commands(pipe, 0, count)).await {
-            Ok(Ok(values)) => return Ok(values),
-            Ok(Err(error)) => {
-                up.broken.notify_one();
-                error.to_string()
-            }
-            Err(_) => "its deadline passed".to_owned(),
+        let answers = timeout_at(deadline, up.connection.req_packed_commands(pipe, 0, count));
+        let given_up = state.wait_for(|up| up.as_ref().is_none_or(|up| up.generation != generation));
+        let failure = tokio::select! {
+            biased;
+            answers = answers => match answers {
+                Ok(Ok(values)) => {
+                    if values.iter().any(is_read_only) {
+                        // The primary has become a replica; whoever is primary now is found by connecting anew.
+                        up.fate.seal();
+                    }
+                    return Ok(values);
+                }
+                Ok(Err(error)) => {
+                    up.fate.seal();
+                    error.to_string()
+                }
+                Err(_) => "its deadline passed".to_owned(),
+            },
+            _ = given_up => "the connection was given up".to_owned(),
         };
         metrics.errors.with_label_values(&[self.name]).inc();
         Err(LaneError::Unknown(failure))
@@ -122,6 +158,10 @@ impl Drop for Lane {
     }
 }
 
+fn is_read_only(value: &Value) -> bool {
+    matches!(value, Value::ServerError(error) if error.kind() == Some(ServerErrorKind::ReadOnly))
+}
+
 fn script_loads(scripts: &[&str]) -> Pipeline {
     let mut pipe = redis::pipe();
     for script in scripts {
@@ -136,18 +176,22 @@ async fn supervise(link: Link, name: &'static str, scripts: &'static [&'static s
     let mut complained = false;
     loop {
         match connect(&link, scripts).await {
-            Ok((connection, clock, broken)) => {
+            Ok((connection, clock, fate)) => {
                 generation += 1;
                 if generation > 1 {
                     link.metrics().reconnects.with_label_values(&[name]).inc();
                 }
                 tracing::info!(lane = name, generation, "connected to Redis");
                 complained = false;
-                backoff.reset();
-                let up = Up { connection: connection.clone(), clock, generation, broken: broken.clone() };
+                let up = Up { connection: connection.clone(), clock, generation, fate: fate.clone() };
                 state.send_replace(Some(up));
                 link.metrics().up.with_label_values(&[name]).set(1);
-                let cause = watch_over(connection, &state, &broken).await;
+                let since = Instant::now();
+                let cause = watch_over(connection, &state, &fate).await;
+                // One that broke at once was no success: a Redis that refuses everything is not asked in a hurry.
+                if since.elapsed() >= HEARTBEAT {
+                    backoff.reset();
+                }
                 state.send_replace(None);
                 link.metrics().up.with_label_values(&[name]).set(0);
                 tracing::warn!(lane = name, cause, "the connection to Redis is lost; reconnecting");
@@ -165,14 +209,14 @@ async fn supervise(link: Link, name: &'static str, scripts: &'static [&'static s
     }
 }
 
-type Connected = (MultiplexedConnection, RedisClock, Arc<Notify>);
+type Connected = (MultiplexedConnection, RedisClock, Arc<Fate>);
 
 async fn connect(link: &Link, scripts: &[&str]) -> Result<Connected, String> {
-    let broken = Arc::new(Notify::new());
-    let lost = broken.clone();
+    let fate = Arc::new(Fate::default());
+    let lost = fate.clone();
     let on_push = move |push: PushInfo| {
         if push.kind == PushKind::Disconnection {
-            lost.notify_one();
+            lost.seal();
         }
         Ok::<(), redis::aio::SendError>(())
     };
@@ -186,7 +230,7 @@ async fn connect(link: &Link, scripts: &[&str]) -> Result<Connected, String> {
             }
         }
         let clock = ask_time(&mut connection).await?;
-        Ok((connection, clock, broken))
+        Ok((connection, clock, fate))
     };
     timeout(CONNECT_TIMEOUT * 2, attempt).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
 }
@@ -200,11 +244,11 @@ async fn ask_time(connection: &mut MultiplexedConnection) -> Result<RedisClock, 
 async fn watch_over(
     mut connection: MultiplexedConnection,
     state: &watch::Sender<Option<Up>>,
-    broken: &Notify,
+    fate: &Fate,
 ) -> &'static str {
     loop {
         tokio::select! {
-            () = broken.notified() => return "it broke",
+            () = fate.broke.notified() => return "it broke",
             () = tokio::time::sleep(HEARTBEAT) => {}
         }
         match timeout(HEARTBEAT, ask_time(&mut connection)).await {

@@ -3,9 +3,15 @@
 //! [`Presence`] is the contract; [`memory`] and [`redis`] keep it, and the same suite of tests runs against both.
 //! Nothing here knows a WebSocket, a session or the broker.
 
+mod census;
+mod grace;
 pub mod memory;
 pub mod metrics;
 pub mod redis;
+
+pub use memory::{MemoryPresence, MemoryRoster};
+pub use metrics::PresenceMetrics;
+pub use redis::RedisPresence;
 
 use futures_util::future::BoxFuture;
 use protocol::{Cause, Channel, Members, Text};
@@ -18,8 +24,16 @@ pub struct PresenceConfig {
     pub lease: Duration,
     /// How long a connection that broke is still shown, so that a page reload makes no noise.
     pub grace: Duration,
-    /// Channels with more users than this report counts only, and announce nobody.
+    /// Channels with more users than this report counts only, and announce nobody. Those with more than ten times as many
+    /// connections are not listed either.
     pub members_max: u64,
+}
+
+impl PresenceConfig {
+    /// Whether a channel is small enough for its members to be named. Its connections count too, because each is read.
+    fn can_list(&self, clients: u64, users: u64) -> bool {
+        users <= self.members_max && clients <= self.members_max.saturating_mul(10)
+    }
 }
 
 impl Default for PresenceConfig {

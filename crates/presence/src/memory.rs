@@ -1,1 +1,256 @@
-//! Placeholder.
+//! Presence within one process: a roster that all its nodes share, for a gateway without Redis and for tests.
+
+use crate::census::Census;
+use crate::grace::{Grace, Ticket};
+use crate::{Entry, Presence, PresenceConfig, Unavailable};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
+use protocol::envelope::Membership;
+use protocol::{Cause, Channel, Member, Members, Text};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry::Occupied;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until};
+
+/// Told of each user that comes or goes, in order. It is called while the roster is locked, so it must neither block nor
+/// call presence.
+pub type Announcer = Arc<dyn Fn(&Channel, Membership) + Send + Sync>;
+
+/// Who is in which channel, over all nodes of one process. Cheap to clone.
+#[derive(Clone)]
+pub struct MemoryRoster(Arc<Roster>);
+
+struct Roster {
+    rooms: Mutex<HashMap<Channel, Room>>,
+    announcer: Announcer,
+}
+
+#[derive(Default)]
+struct Room {
+    clients: HashMap<Text, Held>,
+    users: HashMap<Text, u64>,
+}
+
+struct Held {
+    node: Arc<str>,
+    entry: Entry,
+    parting: Option<Ticket>,
+}
+
+/// One node's presence on a [`MemoryRoster`]. Dropping it stops its timer; its entries stay, as a dead node's do.
+pub struct MemoryPresence {
+    node: Arc<Node>,
+    timer: AbortHandle,
+}
+
+struct Node {
+    roster: MemoryRoster,
+    name: Arc<str>,
+    config: PresenceConfig,
+    /// Locked after the roster, never before it.
+    grace: Mutex<Grace<(Channel, Text)>>,
+    parted: Notify,
+    stopped: AtomicBool,
+}
+
+impl MemoryRoster {
+    /// An empty roster.
+    pub fn new(announcer: Announcer) -> Self {
+        Self(Arc::new(Roster { rooms: Mutex::default(), announcer }))
+    }
+
+    fn rooms(&self) -> MutexGuard<'_, HashMap<Channel, Room>> {
+        self.0.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl MemoryPresence {
+    /// A node begins to use the roster. `node` is `<id>.<incarnation>`; must be called within a tokio runtime.
+    pub fn attach(roster: &MemoryRoster, node: &str, config: PresenceConfig) -> Self {
+        let grace = Mutex::new(Grace::new(config.grace));
+        let node = Arc::new(Node {
+            roster: roster.clone(),
+            name: node.into(),
+            config,
+            grace,
+            parted: Notify::new(),
+            stopped: AtomicBool::new(false),
+        });
+        let timer = tokio::spawn(end_partings(node.clone())).abort_handle();
+        Self { node, timer }
+    }
+}
+
+impl Drop for MemoryPresence {
+    fn drop(&mut self) {
+        self.timer.abort();
+    }
+}
+
+impl Presence for MemoryPresence {
+    fn join(&self, channel: &Channel, entry: Entry) -> BoxFuture<'static, Result<(), Unavailable>> {
+        ready(self.node.join(channel, &entry)).boxed()
+    }
+
+    fn leave(&self, channel: &Channel, client: &Text, cause: Cause) {
+        self.node.leave(channel, client, cause);
+    }
+
+    fn members(&self, channel: &Channel, list: bool) -> BoxFuture<'static, Result<Members, Unavailable>> {
+        let rooms = self.node.roster.rooms();
+        let members = rooms.get(channel).map_or_else(
+            || Members { list: list.then(Vec::new), ..Members::default() },
+            |room| room.members(list, &self.node.config),
+        );
+        ready(Ok(members)).boxed()
+    }
+
+    fn stop(&self) -> BoxFuture<'static, ()> {
+        self.node.stop();
+        ready(()).boxed()
+    }
+
+    fn lease_age(&self) -> Option<Duration> {
+        None
+    }
+}
+
+impl Node {
+    fn grace(&self) -> MutexGuard<'_, Grace<(Channel, Text)>> {
+        self.grace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn join(&self, channel: &Channel, entry: &Entry) -> Result<(), Unavailable> {
+        let mut rooms = self.roster.rooms();
+        if self.stopped.load(Ordering::Relaxed) {
+            return Err(Unavailable);
+        }
+        let room = rooms.entry(channel.clone()).or_default();
+        let held = Held { node: self.name.clone(), entry: entry.clone(), parting: None };
+        let before = room.clients.insert(entry.client.clone(), held);
+        if let Some(ticket) = before.as_ref().filter(|b| b.node == self.name).and_then(|b| b.parting) {
+            self.grace().take_back(ticket);
+        }
+        let before = before.map(|held| held.entry);
+        if before.as_ref().is_some_and(|before| before.user == entry.user) {
+            return Ok(());
+        }
+        // The same connection may come back as another user: its token was renewed.
+        if let Some(before) = before {
+            self.forget(channel, room, &before, Cause::Left);
+        }
+        let connections = room.users.entry(entry.user.clone()).or_default();
+        *connections += 1;
+        if *connections == 1 {
+            self.announce(channel, room.users.len(), entry, None);
+        }
+        Ok(())
+    }
+
+    fn leave(&self, channel: &Channel, client: &Text, cause: Cause) {
+        let mut rooms = self.roster.rooms();
+        let Some(held) = rooms.get_mut(channel).and_then(|room| room.clients.get_mut(client)) else { return };
+        if held.node != self.name {
+            return;
+        }
+        if cause == Cause::Lost {
+            if held.parting.is_none() {
+                held.parting = Some(self.grace().add((channel.clone(), client.clone())));
+                self.parted.notify_one();
+            }
+            return;
+        }
+        if let Some(ticket) = held.parting {
+            self.grace().take_back(ticket);
+        }
+        self.remove(&mut rooms, channel, client, cause);
+    }
+
+    fn end_due_partings(&self) {
+        let mut rooms = self.roster.rooms();
+        loop {
+            let ended = self.grace().pop_ended(Instant::now());
+            let Some((ticket, (channel, client))) = ended else { return };
+            let held = rooms.get(&channel).and_then(|room| room.clients.get(&client));
+            // Another node may have taken the connection over meanwhile.
+            if held.is_some_and(|held| held.node == self.name && held.parting == Some(ticket)) {
+                self.remove(&mut rooms, &channel, &client, Cause::Lost);
+            }
+        }
+    }
+
+    fn stop(&self) {
+        let mut rooms = self.roster.rooms();
+        self.stopped.store(true, Ordering::Relaxed);
+        self.grace().clear();
+        let mut own = Vec::new();
+        for (channel, room) in rooms.iter() {
+            let clients = room.clients.iter().filter(|(_, held)| held.node == self.name);
+            own.extend(clients.map(|(client, _)| (channel.clone(), client.clone())));
+        }
+        for (channel, client) in own {
+            self.remove(&mut rooms, &channel, &client, Cause::Left);
+        }
+    }
+
+    fn remove(&self, rooms: &mut HashMap<Channel, Room>, channel: &Channel, client: &Text, cause: Cause) {
+        let Some(room) = rooms.get_mut(channel) else { return };
+        if let Some(held) = room.clients.remove(client) {
+            self.forget(channel, room, &held.entry, cause);
+        }
+        if room.clients.is_empty() {
+            rooms.remove(channel);
+        }
+    }
+
+    /// One connection less for a user; the last one is announced.
+    fn forget(&self, channel: &Channel, room: &mut Room, entry: &Entry, cause: Cause) {
+        let users = room.users.len();
+        let Occupied(mut connections) = room.users.entry(entry.user.clone()) else { return };
+        *connections.get_mut() -= 1;
+        if *connections.get() == 0 {
+            connections.remove();
+            self.announce(channel, users, entry, Some(cause));
+        }
+    }
+
+    /// `users` counts the one who comes or goes, so that who was announced coming into a channel is announced going out
+    /// of it at the same size.
+    fn announce(&self, channel: &Channel, users: usize, entry: &Entry, left: Option<Cause>) {
+        if !entry.announce || users as u64 > self.config.members_max {
+            return;
+        }
+        let clients = u64::from(left.is_none());
+        let member = Member { user: entry.user.clone(), clients, info: entry.info.clone() };
+        (self.roster.0.announcer)(channel, Membership { member, client: entry.client.clone(), left });
+    }
+}
+
+impl Room {
+    fn members(&self, list: bool, config: &PresenceConfig) -> Members {
+        let (clients, users) = (self.clients.len() as u64, self.users.len() as u64);
+        if !list || !config.can_list(clients, users) {
+            return Members { list: None, clients, users };
+        }
+        let mut census = Census::default();
+        for Held { entry, .. } in self.clients.values() {
+            census.count(entry.user.clone(), entry.info.clone());
+        }
+        census.into_members()
+    }
+}
+
+async fn end_partings(node: Arc<Node>) {
+    loop {
+        let next = node.grace().next_end();
+        match next {
+            Some(end) => sleep_until(end).await,
+            None => node.parted.notified().await,
+        }
+        node.end_due_partings();
+    }
+}

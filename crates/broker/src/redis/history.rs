@@ -1,0 +1,69 @@
+//! Reading a channel's log for those who ask for history.
+
+use super::reading::{self, Answer, Part};
+use super::scripts;
+use crate::metrics::BrokerMetrics;
+use crate::{Page, Range, Unavailable};
+use link::Link;
+use protocol::{Channel, Position};
+use redis::aio::ConnectionLike;
+use redis::{RedisResult, ServerErrorKind, Value};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long a reading may take, waiting for a connection included.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Reads a page.
+pub(super) async fn read(
+    link: Link,
+    channel: Channel,
+    range: Range,
+    metrics: BrokerMetrics,
+) -> Result<Page, Unavailable> {
+    let answer = match timeout(PATIENCE, ask(&link, &channel, range)).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => {
+            tracing::debug!(%channel, error, "history cannot be read");
+            return Err(Unavailable);
+        }
+        Err(_) => return Err(Unavailable),
+    };
+    metrics.undecodable.inc_by(answer.undecodable() as u64);
+    let top = Position { epoch: answer.epoch.clone(), offset: answer.top };
+    Ok(Page { publications: answer.publications(), top })
+}
+
+fn part(range: Range) -> Part {
+    let count = u64::from(range.limit);
+    let from = |all: &str| range.since.map_or(all.to_owned(), |since| format!("({since}-0"));
+    match range.reverse {
+        false => Part::Forward { count, from: from("-") },
+        true => Part::Reverse { count, from: from("+") },
+    }
+}
+
+async fn ask(link: &Link, channel: &Channel, range: Range) -> Result<Answer, String> {
+    let mut connection = link.pool().get().await.map_err(|e| e.to_string())?;
+    let command = reading::command(link.keys(), channel, &part(range));
+    let mut answer = connection.req_packed_command(&command).await;
+    if has_no_script(&answer) {
+        let mut load = redis::cmd("SCRIPT");
+        load.arg("LOAD").arg(scripts::READ);
+        connection.req_packed_command(&load).await.map_err(|e| e.to_string())?;
+        answer = connection.req_packed_command(&command).await;
+    }
+    match answer.map_err(|e| e.to_string())? {
+        Value::ServerError(error) => Err(error.code().to_owned()),
+        answer => Answer::parse(answer).ok_or_else(|| "an answer that is not one".to_owned()),
+    }
+}
+
+fn has_no_script(answer: &RedisResult<Value>) -> bool {
+    let kind = match answer {
+        Ok(Value::ServerError(error)) => error.kind(),
+        Ok(_) => None,
+        Err(error) => return error.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript),
+    };
+    kind == Some(ServerErrorKind::NoScript)
+}

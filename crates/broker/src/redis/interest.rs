@@ -1,0 +1,218 @@
+//! Which channels this node wants, where each one stands, and the one place where deliveries are made.
+//!
+//! The state is what is wanted, not a queue of requests: the subscriber task makes the connection match it, and the
+//! reader task reads for the tracks that wait. Deliveries are made under the lock, so those of a channel come one at a
+//! time and in order, whichever task they come from.
+
+mod asks;
+mod wanted;
+
+use super::orders;
+use super::positions::{Out, Step, Track};
+use crate::metrics::BrokerMetrics;
+use crate::{Delivery, Sink};
+use bytes::Bytes;
+use link::KeySpace;
+use protocol::envelope::Envelope;
+use protocol::{Channel, Publication};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Notify, watch};
+
+/// How one channel without positions stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Plain {
+    New,
+    Live,
+    /// The connection was lost, and the subscribers have not been told.
+    Lost,
+}
+
+#[derive(Debug)]
+enum Stand {
+    Plain(Plain),
+    Positioned(Track),
+}
+
+#[derive(Debug)]
+struct Subscription {
+    channel: Channel,
+    /// Redis has confirmed it on the present connection.
+    is_confirmed: bool,
+    stand: Stand,
+}
+
+#[derive(Default)]
+struct State {
+    /// Counts connections; what comes over earlier ones is ignored.
+    connection: u64,
+    last_round: u64,
+    subscriptions: HashMap<Channel, Subscription>,
+    /// Channels for which the connection may not match what is wanted.
+    changed: HashSet<Channel>,
+    /// Channels that need a reading nobody has begun.
+    asking: HashSet<Channel>,
+    held_bytes: usize,
+}
+
+/// Shared by the broker and its tasks.
+pub(super) struct Interest {
+    keys: KeySpace,
+    node_topic: String,
+    control_topic: String,
+    sink: Arc<dyn Sink>,
+    metrics: BrokerMetrics,
+    held_max: usize,
+    state: Mutex<State>,
+    changed: Notify,
+    asked: Notify,
+    heard: AtomicU64,
+    probes: watch::Sender<u64>,
+}
+
+impl Interest {
+    pub(super) fn new(
+        keys: &KeySpace,
+        node: &str,
+        sink: Arc<dyn Sink>,
+        held_max: usize,
+        metrics: &BrokerMetrics,
+    ) -> Self {
+        Self {
+            node_topic: keys.node_topic(node),
+            control_topic: keys.control_topic(),
+            keys: keys.clone(),
+            sink,
+            metrics: metrics.clone(),
+            held_max,
+            state: Mutex::default(),
+            changed: Notify::new(),
+            asked: Notify::new(),
+            heard: AtomicU64::new(0),
+            probes: watch::Sender::new(0),
+        }
+    }
+
+    pub(super) fn node_topic(&self) -> &str {
+        &self.node_topic
+    }
+
+    pub(super) fn control_topic(&self) -> &str {
+        &self.control_topic
+    }
+
+    /// How many messages have been heard over all connections.
+    pub(super) fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the probe with this number, or a later one, has come back.
+    pub(super) async fn probe_came_back(&self, number: u64) {
+        let mut probes = self.probes.subscribe();
+        if probes.wait_for(|latest| *latest >= number).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// A message came over a connection.
+    pub(super) fn message(&self, connection: u64, topic: &str, payload: Bytes) {
+        self.heard.fetch_add(1, Ordering::Relaxed);
+        if topic == self.node_topic {
+            match orders::decode(payload) {
+                Some(orders::ToNode::Probe(number)) => drop(self.probes.send_replace(number)),
+                Some(orders::ToNode::Direct(order)) => self.sink.deliver(Delivery::Direct(order)),
+                None => self.metrics.undecodable.inc(),
+            }
+        } else if topic == self.control_topic {
+            self.sink.deliver(Delivery::Control(payload));
+        } else if let Some(channel) = self.keys.channel_of_topic(topic) {
+            self.metrics.envelopes.inc();
+            match Envelope::decode(payload) {
+                Ok(envelope) => self.envelope(connection, channel, envelope),
+                Err(error) => {
+                    self.metrics.undecodable.inc();
+                    tracing::warn!(channel, %error, "an envelope cannot be read");
+                }
+            }
+        }
+    }
+
+    fn envelope(&self, connection: u64, channel: &str, envelope: Envelope) {
+        let mut state = self.lock();
+        if state.connection != connection {
+            return;
+        }
+        let room = self.held_max.saturating_sub(state.held_bytes);
+        let State { subscriptions, asking, held_bytes, .. } = &mut *state;
+        let Some(subscription) = subscriptions.get_mut(channel) else { return };
+        let channel = subscription.channel.clone();
+        match (&mut subscription.stand, envelope) {
+            (Stand::Plain(Plain::New), _) => {}
+            (Stand::Plain(plain), envelope) => {
+                self.make_live(&channel, plain);
+                self.sink.deliver(without_positions(channel, envelope));
+            }
+            (Stand::Positioned(track), Envelope::Publications { epoch: Some(epoch), publications }) => {
+                *held_bytes -= track.held_bytes();
+                let step = track.arrived(epoch, publications, room);
+                *held_bytes += track.held_bytes();
+                self.deliver(&channel, step);
+                if track.is_waiting() && subscription.is_confirmed {
+                    self.ask(asking, channel);
+                }
+            }
+            (Stand::Positioned(track), envelope) if track.is_open() => {
+                self.sink.deliver(without_positions(channel, envelope));
+            }
+            (Stand::Positioned(_), _) => {}
+        }
+    }
+
+    fn ask(&self, asking: &mut HashSet<Channel>, channel: Channel) {
+        asking.insert(channel);
+        self.asked.notify_one();
+    }
+
+    fn deliver(&self, channel: &Channel, step: Step) {
+        self.metrics.duplicates.inc_by(step.duplicates);
+        self.metrics.held_overflows.inc_by(u64::from(step.overflowed));
+        for out in step.out {
+            let channel = channel.clone();
+            self.sink.deliver(match out {
+                Out::Opened(position) => Delivery::Opened { channel, position: Some(position) },
+                Out::Publications(epoch, publications) => {
+                    Delivery::Publications { channel, epoch: Some(epoch), publications }
+                }
+                Out::Gap(range, position) => {
+                    self.metrics.gaps.inc();
+                    Delivery::Gap { channel, range, position: Some(position) }
+                }
+            });
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A sink that panicked has missed a delivery; the state itself is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn next_round(&mut self) -> u64 {
+        self.last_round += 1;
+        self.last_round
+    }
+}
+
+/// Where there are no positions, there is no promise that offsets go on: none are shown.
+fn without_positions(channel: Channel, envelope: Envelope) -> Delivery {
+    match envelope {
+        Envelope::Membership(change) => Delivery::Membership { channel, change },
+        Envelope::Publications { publications, .. } => {
+            let bare = |publication| Publication { offset: None, ..publication };
+            let publications = publications.into_iter().map(bare).collect();
+            Delivery::Publications { channel, epoch: None, publications }
+        }
+    }
+}

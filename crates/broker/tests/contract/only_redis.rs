@@ -1,0 +1,134 @@
+//! What the Redis broker has beyond the contract.
+
+use crate::support::{channel, kept, offset, passing, redis_node, start_node, text_of, until};
+use broker::redis::BrokerConfig;
+use broker::{Delivery, PublishError, Range};
+use bytes::Bytes;
+use link::testing::RedisServer;
+use protocol::envelope::{Membership, encode_membership};
+use protocol::{Cause, Member};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clusters_under_different_prefixes_share_a_redis_and_nothing_else() {
+    let server = RedisServer::start();
+    let channel = channel("c");
+    let nodes = ["one:", "two:"].map(|prefix| start_node(&server, prefix, "n1.a", &BrokerConfig::default()));
+    for node in &nodes {
+        node.until_ready(true).await;
+        node.open(&channel).await;
+    }
+    for (node, text) in nodes.iter().zip(["one", "two"]) {
+        assert_eq!(node.say(&channel, text).await, 1);
+        node.broker.control(Bytes::from(text)).await.expect("sent");
+        assert_eq!(node.broker.direct("n1.a", Bytes::from(text)).await, Ok(true));
+    }
+    for (node, text) in nodes.iter().zip(["one", "two"]) {
+        assert_eq!(node.inbox.texts(1).await, [(Some(1), text.to_owned())]);
+        assert_eq!(node.inbox.next().await, Delivery::Control(Bytes::from(text)));
+        assert_eq!(node.inbox.next().await, Delivery::Direct(Bytes::from(text)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn membership_changes_travel_on_the_topic() {
+    let server = RedisServer::start();
+    let node = redis_node(&server, "n1.a").await;
+    let channel = channel("c");
+    node.open(&channel).await;
+    let member = Member { user: "ann".into(), clients: 0, info: Some("{}".into()) };
+    let change = Membership { member, client: "n2.a.1".into(), left: Some(Cause::NodeLost) };
+    let client = redis::Client::open(server.url()).expect("a client");
+    let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
+    let envelope = &encode_membership(&change)[..];
+    let receivers: u64 =
+        redis::cmd("PUBLISH").arg("gw:{c}").arg(envelope).query_async(&mut connection).await.expect("published");
+    assert_eq!(receivers, 1);
+    assert_eq!(node.inbox.next().await, Delivery::Membership { channel, change });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_that_redis_refuses_does_not_take_others_with_it() {
+    let server = RedisServer::start();
+    let node = redis_node(&server, "n1.a").await;
+    server.command(&["SET", "gw:{log}:log", "not a stream"]);
+    server.command(&["SET", "gw:{meta}:meta", "not a hash"]);
+    server.command(&["RPUSH", "gw:{key}:keys:k", "not a string"]);
+    let (log, meta, key, well) = (channel("log"), channel("meta"), channel("key"), channel("well"));
+    let keyed = crate::support::keyed(&key, "3", "k");
+    node.publish(kept(&well, "0")).await.expect("published");
+    server.command(&["HSET", "gw:{log}:meta", "e", "epoch", "o", "7"]);
+    let batch = vec![kept(&log, "1"), kept(&meta, "2"), keyed, kept(&well, "4"), passing(&log, "5")];
+    let outcomes = node.broker.publish(batch).await;
+    assert_eq!(outcomes[..3], [const { Err(PublishError::Unavailable) }; 3]);
+    assert_eq!((offset(&outcomes[3]), &outcomes[4]), (2, &Ok(None)));
+    assert_eq!(server.command(&["HGET", "gw:{log}:meta", "o"]), "$1", "nothing was half done");
+    server.command(&["DEL", "gw:{log}:log"]);
+    assert_eq!(node.say(&log, "1").await, 8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_whose_meta_was_lost_begins_anew() {
+    let server = RedisServer::start();
+    let node = redis_node(&server, "n1.a").await;
+    let (published_first, read_first) = (channel("published"), channel("read"));
+    for channel in [&published_first, &read_first] {
+        for text in ["1", "2", "3"] {
+            node.say(channel, text).await;
+        }
+        server.command(&["DEL", &format!("gw:{{{channel}}}:meta")]);
+    }
+    let all = Range { since: None, limit: 100, reverse: false };
+    let page = node.broker.history(&read_first, all).await.expect("a page");
+    assert_eq!((page.publications.len(), page.top.offset), (0, 0));
+    for channel in [&published_first, &read_first] {
+        assert_eq!(node.say(channel, "new").await, 1);
+        let page = node.broker.history(channel, all).await.expect("a page");
+        assert_eq!(page.publications.iter().map(text_of).collect::<Vec<_>>(), ["new"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_fit_into_the_queue_is_refused_at_once() {
+    let server = RedisServer::start();
+    let config = BrokerConfig { queue_publications: 3, ..BrokerConfig::default() };
+    let node = start_node(&server, "gw:", "n1.a", &config);
+    node.until_ready(true).await;
+    let channel = channel("c");
+    node.open(&channel).await;
+    let outcomes = node.broker.publish((0..5).map(|i| kept(&channel, &i.to_string())).collect()).await;
+    assert_eq!(outcomes[..3].iter().map(offset).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(outcomes[3..], [const { Err(PublishError::Unavailable) }; 2]);
+    assert_eq!(node.metric("broker_queue_full_total"), 2);
+    assert_eq!(node.say(&channel, "5").await, 4);
+    assert_eq!(node.inbox.texts(4).await.len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_channels_are_opened() {
+    let server = RedisServer::start();
+    let node = redis_node(&server, "n1.a").await;
+    let channels: Vec<_> = (0..3000).map(|i| channel(&format!("c{i}"))).collect();
+    channels.iter().for_each(|channel| node.broker.subscribe(channel, true));
+    let mut opened = std::collections::HashSet::new();
+    while opened.len() < channels.len() {
+        match node.inbox.next().await {
+            Delivery::Opened { channel, position } => {
+                assert_eq!(position.expect("a position").offset, 0);
+                assert!(opened.insert(channel), "each is opened once");
+            }
+            other => panic!("unexpected: {other:?}"),
+        }
+    }
+    assert_eq!(node.metric("broker_subscriptions"), 3000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_dropped_leaves_no_connection() {
+    let server = RedisServer::start();
+    let node = redis_node(&server, "n1.a").await;
+    node.open(&channel("c")).await;
+    assert_eq!(server.command(&["PUBSUB", "NUMPAT"]), ":0");
+    assert_eq!(server.command(&["PUBLISH", "gw:{c}", "x"]), ":1");
+    drop(node.broker);
+    until(|| server.command(&["PUBLISH", "gw:{c}", "x"]) == ":0").await;
+}

@@ -1,0 +1,33 @@
+
+-- A connection is in a channel. Repeating it changes nothing and tells nobody.
+--
+-- KEYS[1]  here: connection -> member
+-- KEYS[2]  users: user -> number of connections
+-- ARGV[1]  topic of the channel
+-- ARGV[2]  connection
+-- ARGV[3]  user
+-- ARGV[4]  node
+-- ARGV[5]  info, empty for none
+-- ARGV[6]  milliseconds that the keys live without another write
+-- ARGV[7]  with more users than this nobody is told; -1 tells nobody ever
+-- Returns 1 if the user came, 0 if it was there.
+local here, users, topic, client = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
+local told_max = tonumber(ARGV[7])
+local member = { user = ARGV[3], node = ARGV[4] }
+if ARGV[5] ~= '' then member.info = ARGV[5] end
+
+local before = redis.call('HGET', here, client)
+before = before and cjson.decode(before)
+redis.call('HSET', here, client, cjson.encode(member))
+redis.call('PEXPIRE', here, ARGV[6])
+local came = 0
+if not before or before.user ~= member.user then
+  -- The connection's token was renewed for another user.
+  if before then forget(users, topic, 0, client, before, told_max) end
+  if redis.call('HINCRBY', users, member.user, 1) == 1 then
+    came = 1
+    if redis.call('HLEN', users) <= told_max then tell(topic, 0, 0, client, member) end
+  end
+end
+redis.call('PEXPIRE', users, ARGV[6])
+return came

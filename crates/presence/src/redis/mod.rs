@@ -1,0 +1,126 @@
+//! Presence in Redis: entries in one hash a channel, valid while the lease of their node lives.
+//!
+//! Each node states what its own connections do in a `ledger`; one task, the `keeper`, holds the lease and writes what
+//! the ledger says over a connection of its own, many entries at once. Statements never wait for Redis, and what could
+//! not be written is written when it can be.
+//!
+//! A node that dies leaves its entries behind. Lists do not show them, since its lease is gone; counts and users still
+//! count them. To remove them, and to tell of users whose last connection died, is the work of a reaper, which belongs
+//! beside `lease` and needs no more than what is kept here: the hash `nodes` names the nodes, `lease:<node>` says whether
+//! one lives, and the set `node:<node>:here` names every channel in which it may have entries (and some in which it has
+//! none). Its removals are those of `lua/leave.lua`, with the dead node's name. A node that finds its lease gone in the
+//! same Redis process takes it that its leaves may have been told, and tells its joins anew where its entries are gone.
+
+mod flight;
+mod keeper;
+mod lease;
+mod ledger;
+mod read;
+mod scripts;
+mod shared;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod turns;
+mod waiting;
+
+use crate::{Entry, Presence, PresenceConfig, PresenceMetrics, Unavailable};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
+use keeper::Keeper;
+use link::Link;
+use protocol::{Cause, Channel, Members, Text};
+use shared::{Pace, Shared};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+/// How long Redis may take to answer one pipeline, and presence to answer one question.
+const FLIGHT_DEADLINE: Duration = Duration::from_secs(2);
+
+/// How long a node that stops tries to remove its entries; after that its lease ends them.
+const STOP_DEADLINE: Duration = Duration::from_secs(4);
+
+/// One node's presence in Redis. Dropping it ends its task and its connection; without [`Presence::stop`] its entries then
+/// end with the lease.
+pub struct RedisPresence {
+    shared: Arc<Shared>,
+    keeper: AbortHandle,
+    ended: watch::Receiver<bool>,
+}
+
+impl RedisPresence {
+    /// Begins to connect and to hold the lease of `node`, which is `<id>.<incarnation>`: a node that starts again must be
+    /// a new incarnation. Must be called within a tokio runtime.
+    pub fn start(link: Link, node: &str, config: PresenceConfig, metrics: PresenceMetrics) -> Self {
+        Self::start_at(link, node, config, metrics, Pace::default())
+    }
+
+    fn start_at(link: Link, node: &str, config: PresenceConfig, metrics: PresenceMetrics, pace: Pace) -> Self {
+        let shared = Arc::new(Shared::new(link, node, config, metrics, pace));
+        let (sender, ended) = watch::channel(false);
+        let keeper = tokio::spawn(Keeper::new(shared.clone()).run(sender)).abort_handle();
+        Self { shared, keeper, ended }
+    }
+
+    /// Brings the gauges up to date, the age of the lease above all: to be called before they are read.
+    pub fn measure(&self) {
+        self.shared.measure();
+    }
+}
+
+impl Presence for RedisPresence {
+    fn join(&self, channel: &Channel, entry: Entry) -> BoxFuture<'static, Result<(), Unavailable>> {
+        match self.shared.join(channel, entry) {
+            Ok(None) => ready(Ok(())).boxed(),
+            Ok(Some(answer)) => async {
+                let written = timeout(FLIGHT_DEADLINE, answer).await.or(Err(Unavailable))?;
+                written.unwrap_or(Err(Unavailable))
+            }
+            .boxed(),
+            Err(unavailable) => ready(Err(unavailable)).boxed(),
+        }
+    }
+
+    fn leave(&self, channel: &Channel, client: &Text, cause: Cause) {
+        self.shared.ledger().leave(channel, client, cause);
+        self.shared.stated.notify_one();
+    }
+
+    fn members(&self, channel: &Channel, list: bool) -> BoxFuture<'static, Result<Members, Unavailable>> {
+        let barrier = self.shared.barrier();
+        let (shared, channel) = (self.shared.clone(), channel.clone());
+        let reading = async move {
+            if let Some(all_written) = barrier? {
+                all_written.await.or(Err(Unavailable))??;
+            }
+            read::members(&shared, &channel, list).await
+        };
+        async { timeout(FLIGHT_DEADLINE, reading).await.unwrap_or(Err(Unavailable)) }.boxed()
+    }
+
+    fn stop(&self) -> BoxFuture<'static, ()> {
+        self.shared.ledger().stop();
+        self.shared.stated.notify_one();
+        let (mut ended, keeper) = (self.ended.clone(), self.keeper.clone());
+        async move {
+            if timeout(STOP_DEADLINE, ended.wait_for(|ended| *ended)).await.is_err() {
+                tracing::warn!("Redis is away: this node's presence ends with its lease");
+            }
+            keeper.abort();
+        }
+        .boxed()
+    }
+
+    fn lease_age(&self) -> Option<Duration> {
+        self.shared.lease_age()
+    }
+}
+
+impl Drop for RedisPresence {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
+}
