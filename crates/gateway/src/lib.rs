@@ -1,1 +1,21 @@
-//! Placeholder.
+//! One stateless node of the WebSocket gateway cluster. The binary is a thin shell around [`app`].
+
+pub mod admin;
+pub mod app;
+pub mod auth;
+pub mod commands;
+pub mod config;
+pub mod http;
+pub mod hub;
+pub mod inbox;
+pub mod limit;
+pub mod local;
+pub mod metrics;
+pub mod node;
+pub mod outbox;
+pub mod places;
+pub mod policy;
+pub mod session;
+pub mod socket;
+pub mod websocket;
+pub mod worker;

@@ -1,0 +1,209 @@
+//! The composition root: builds each part once, starts the workers, and stops everything in order.
+
+use crate::admin::{self, Admin};
+use crate::config::Config;
+use crate::http;
+use crate::inbox::{Inbox, Item};
+use crate::metrics::Metrics;
+use crate::node::{Node, Router};
+use crate::worker::{self, Start};
+use broker::memory::{MemoryBroker, MemoryStore};
+use broker::metrics::BrokerMetrics;
+use broker::redis::{BrokerConfig, RedisBroker};
+use broker::{Broker, Sink};
+use futures_util::future::select_all;
+use link::{Link, LinkMetrics};
+use presence::Presence;
+use presence::memory::{MemoryPresence, MemoryRoster};
+use presence::metrics::PresenceMetrics;
+use presence::redis::RedisPresence;
+use prometheus::Registry;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+/// How long presence may take to be undone at the end.
+const PRESENCE_STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A port is taken or may not be used.
+    #[error("cannot listen on {address} ({key}): {error}")]
+    Listen {
+        /// The setting.
+        key: &'static str,
+        /// Its value.
+        address: SocketAddr,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The address of Redis cannot be one.
+    #[error(transparent)]
+    Link(#[from] link::LinkError),
+    /// A metric was declared twice: a fault of this program.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// A thread could not be started.
+    #[error("cannot start a worker: {0}")]
+    Worker(std::io::Error),
+}
+
+/// What nodes of one process share when there is no Redis. Usually there is one node, and this is its own.
+#[derive(Clone)]
+pub struct MemoryCluster {
+    store: MemoryStore,
+    roster: MemoryRoster,
+}
+
+impl Default for MemoryCluster {
+    fn default() -> Self {
+        let store = MemoryStore::default();
+        let topics = store.clone();
+        let roster = MemoryRoster::new(Arc::new(move |channel, change| topics.announce(channel, &change)));
+        Self { store, roster }
+    }
+}
+
+/// A node that runs.
+pub struct Running {
+    /// The public port.
+    pub public: SocketAddr,
+    /// The admin port.
+    pub admin: SocketAddr,
+    /// The node.
+    pub node: Arc<Node>,
+    workers: Vec<std::thread::JoinHandle<()>>,
+    worker_ends: Vec<oneshot::Receiver<()>>,
+    tasks: Vec<AbortHandle>,
+}
+
+/// Starts a node. Must be called in a tokio runtime: broker, presence and the admin port live there, sockets on threads
+/// of their own.
+///
+/// # Errors
+/// When a port is taken, or the configuration cannot be carried out.
+pub async fn start(config: Config, memory: &MemoryCluster) -> Result<Running, StartError> {
+    let registry = Registry::new_custom(Some("gateway".to_owned()), None)?;
+    let metrics = Arc::new(Metrics::new(&registry)?);
+    let (id, name) = names(config.node_id.as_deref());
+    let inboxes: Vec<_> = (0..config.workers).map(|_| Arc::new(Inbox::new(config.inbox))).collect();
+    let router = Arc::new(Router::new(inboxes, metrics.clone()));
+    let (broker, presence) = backends(&config, memory, &name, router.clone(), &registry)?;
+    let node = Arc::new(Node::new(id, name, config, broker, presence, metrics, router));
+
+    let listen = |key, address| move |error| StartError::Listen { key, address, error };
+    let admin_address = node.config.admin_listen;
+    let listeners =
+        worker::bind(node.config.listen, node.config.workers).map_err(listen("listen", node.config.listen))?;
+    let public = listeners[0].local_addr().map_err(listen("listen", node.config.listen))?;
+    let admin_listener =
+        tokio::net::TcpListener::bind(admin_address).await.map_err(listen("admin.listen", admin_address))?;
+    let admin = admin_listener.local_addr().map_err(listen("admin.listen", admin_address))?;
+
+    let (mut workers, mut worker_ends) = (Vec::new(), Vec::new());
+    for (index, listener) in listeners.into_iter().enumerate() {
+        let node = node.clone();
+        let (ended, end) = oneshot::channel();
+        let start = Start { index, node, listener, front: http::front, ended };
+        workers.push(worker::start(start).map_err(StartError::Worker)?);
+        worker_ends.push(end);
+    }
+    let tasks = vec![serve_admin(admin_listener, &node, registry)?, sweep(&node)];
+    Ok(Running { public, admin, node, workers, worker_ends, tasks })
+}
+
+/// `<id>` and `<id>.<incarnation>`.
+fn names(id: Option<&str>) -> (String, String) {
+    let chance =
+        |length| std::iter::repeat_with(fastrand::alphanumeric).take(length).collect::<String>().to_lowercase();
+    let id = id.map_or_else(|| format!("n-{}", chance(8)), str::to_owned);
+    let name = format!("{id}.{}", chance(8));
+    (id, name)
+}
+
+type Backends = (Arc<dyn Broker>, Arc<dyn Presence>);
+
+fn backends(
+    config: &Config,
+    memory: &MemoryCluster,
+    name: &str,
+    sink: Arc<dyn Sink>,
+    registry: &Registry,
+) -> Result<Backends, StartError> {
+    let Some(redis) = &config.redis else {
+        let broker = MemoryBroker::attach(&memory.store, name, sink);
+        let presence = MemoryPresence::attach(&memory.roster, name, config.presence.clone());
+        return Ok((Arc::new(broker), Arc::new(presence)));
+    };
+    let link = Link::new(redis, LinkMetrics::new(registry)?)?;
+    let broker_metrics = BrokerMetrics::new(registry)?;
+    let presence_metrics = PresenceMetrics::new(registry)?;
+    let broker = RedisBroker::start(link.clone(), name, sink, &BrokerConfig::default(), broker_metrics);
+    let presence = RedisPresence::start(link, name, config.presence.clone(), presence_metrics);
+    Ok((Arc::new(broker), Arc::new(presence)))
+}
+
+fn serve_admin(
+    listener: tokio::net::TcpListener,
+    node: &Arc<Node>,
+    registry: Registry,
+) -> Result<AbortHandle, StartError> {
+    let process = Registry::new();
+    process.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+    let routes = admin::routes(Admin { node: node.clone(), registry, process });
+    let serving = tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, routes).await {
+            tracing::error!(%error, "the admin port is closed");
+        }
+    });
+    Ok(serving.abort_handle())
+}
+
+fn sweep(node: &Arc<Node>) -> AbortHandle {
+    let node = node.clone();
+    tokio::spawn(async move { node.sweep_forever().await }).abort_handle()
+}
+
+impl Running {
+    /// Waits until a worker has ended without being told to: a fault after which the node cannot go on.
+    pub async fn failed(&mut self) {
+        let (_, _, rest) = select_all(self.worker_ends.drain(..)).await;
+        self.worker_ends = rest;
+    }
+
+    /// Begins to drain: no new connections, and the clients are told and closed over the window.
+    pub fn drain(&self) {
+        self.node.draining.cancel();
+        self.node.tell_workers(|| Item::Drain(self.node.config.drain_window));
+    }
+
+    /// Drains, then ends the node: nothing of it stays in Redis.
+    pub async fn stop(self) {
+        self.drain();
+        self.ended().await;
+    }
+
+    /// Waits until a draining node has said its goodbyes, then ends it.
+    pub async fn ended(self) {
+        let had_connections = !self.node.places.are_free();
+        let workers = self.workers;
+        let joined = tokio::task::spawn_blocking(move || {
+            workers.into_iter().map(std::thread::JoinHandle::join).all(|r| r.is_ok())
+        });
+        if !joined.await.unwrap_or(false) {
+            tracing::error!("a worker ended by a panic");
+        }
+        if had_connections {
+            // Those who were closed last are coming back elsewhere: until then they are still shown as present.
+            tokio::time::sleep(self.node.config.presence.grace).await;
+        }
+        if timeout(PRESENCE_STOP_TIMEOUT, self.node.presence.stop()).await.is_err() {
+            tracing::warn!("presence could not be undone in time; the node's lease will do it");
+        }
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}

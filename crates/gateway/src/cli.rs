@@ -1,0 +1,168 @@
+//! The command line: what there is, and the small commands that need no node.
+
+use clap::{Parser, Subcommand};
+use gateway::app::Running;
+use gateway::config::Config;
+use gateway::config::settings::variable;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// A horizontally scaled WebSocket gateway: clients of any number of nodes share channels through Redis.
+///
+/// Without arguments it serves on port 8080 with broker and presence in its own memory. Settings come from a TOML file,
+/// from GW_… variables and from --set, each stronger than the one before; `gateway print-config` lists them.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Cli {
+    /// A TOML file with settings.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One setting, such as --set listen=0.0.0.0:9000 (may be given several times).
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve until SIGTERM (the default).
+    Serve,
+    /// Check the configuration, tell every fault, and exit (0: good, 64: not).
+    CheckConfig,
+    /// Print every setting with its value in force, as TOML.
+    PrintConfig,
+    /// Mint a token for development, signed with auth.hmac_secret.
+    Token {
+        /// Who its bearer is (`sub`).
+        #[arg(long)]
+        user: String,
+        /// What others see of the user: one JSON value (`info`).
+        #[arg(long)]
+        info: Option<String>,
+        /// How long it holds.
+        #[arg(long, default_value = "1h")]
+        ttl: humantime::Duration,
+    },
+    /// Ask a node's admin port whether it may take traffic, and exit (0: yes, 1: no). For containers.
+    Healthcheck {
+        /// The admin port.
+        #[arg(long, default_value = "127.0.0.1:9180")]
+        address: String,
+    },
+}
+
+/// Tells that the configuration holds, and what is open in it.
+pub(crate) fn check(config: &Config) -> ExitCode {
+    println!("the configuration holds");
+    for line in openings(config) {
+        println!("note: {line}");
+    }
+    ExitCode::SUCCESS
+}
+
+/// Prints every setting, in a form that `--config` takes.
+pub(crate) fn print(config: &Config) -> ExitCode {
+    println!("# Every setting, its variable, and its value in force.");
+    for known in &config.known {
+        println!("\n# {} ({}; default: {})", known.doc, variable(known.key), or_none(&known.default));
+        let hash = if known.value.is_empty() { "# " } else { "" };
+        println!("{hash}{} = {:?}", known.key, known.value);
+    }
+    ExitCode::SUCCESS
+}
+
+fn or_none(text: &str) -> &str {
+    if text.is_empty() { "none" } else { text }
+}
+
+/// Mints a token.
+pub(crate) fn token(config: &Config, user: &str, info: Option<&str>, ttl: Duration) -> ExitCode {
+    let Some(secret) = &config.auth.hmac_secret else {
+        eprintln!("there is no secret to sign with: set auth.hmac_secret (GW_AUTH__HMAC_SECRET)");
+        return ExitCode::from(super::EXIT_USAGE);
+    };
+    match gateway::auth::mint(secret, user, info, ttl) {
+        Ok(token) => {
+            println!("{token}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Asks `/readyz`.
+pub(crate) fn healthcheck(address: &str) -> ExitCode {
+    match ask(address) {
+        Ok(answer) if answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.0 200") => ExitCode::SUCCESS,
+        Ok(answer) => {
+            eprintln!("{}", answer.lines().last().unwrap_or("no answer"));
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("{address}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn ask(address: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    write!(stream, "GET /readyz HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(64 * 1024).read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// The start-up lines: what is served where, and what is off or open and why.
+pub(crate) fn announce(running: &Running) {
+    let config = &running.node.config;
+    let host = if running.public.ip().is_unspecified() { "localhost".into() } else { running.public.ip().to_string() };
+    let port = running.public.port();
+    let mut lines = vec![
+        format!("gateway {} node {} with {} workers", env!("CARGO_PKG_VERSION"), running.node.id, config.workers),
+        format!("  try it      http://{host}:{port}/"),
+        format!("  WebSocket   ws://{host}:{port}/ws           native JSON, see PROTOCOL.md"),
+        format!("  raw relay   ws://{host}:{port}/raw/<channel> every message to everyone, verbatim"),
+        format!("  admin       http://{}/metrics  /healthz  /readyz", running.admin),
+    ];
+    lines.push(match &config.redis {
+        Some(redis) => format!("  broker      Redis, keys and topics under `{}`", redis.prefix),
+        None => "  broker      in memory: this node is alone (redis.url is not set)".to_owned(),
+    });
+    lines.extend(openings(config).into_iter().map(|line| format!("  note        {line}")));
+    if config.log.json {
+        lines.iter().for_each(|line| tracing::info!("{}", line.trim()));
+    } else {
+        lines.iter().for_each(|line| println!("{line}"));
+    }
+}
+
+/// What a newcomer should know is open, off or lost.
+fn openings(config: &Config) -> Vec<String> {
+    let mut lines = Vec::new();
+    if config.auth.anonymous {
+        lines.push(
+            "ANYONE may connect, publish and subscribe (auth.anonymous); set auth.hmac_secret to ask for tokens".into(),
+        );
+    }
+    if config.auth.hmac_secret.as_ref().is_some_and(|secret| secret.len() < 32) {
+        lines.push("auth.hmac_secret is shorter than 32 bytes: it can be guessed".into());
+    }
+    if config.http.origins.is_empty() {
+        lines.push("browsers may connect from pages of this same host only (origins)".into());
+    }
+    if config.redis.is_none() {
+        lines.push("history and presence end with this process; set redis.url to share them between nodes".into());
+    }
+    lines
+}

@@ -1,0 +1,122 @@
+//! What becomes of a client's message: one file a command, each `run(local, connection, id, …)`.
+
+mod auth;
+mod history;
+mod presence;
+mod publish;
+mod send;
+mod subscribe;
+mod unsubscribe;
+
+pub use send::take_order;
+pub use subscribe::begin as subscribe_raw;
+
+use crate::local::Local;
+use crate::local::connection::Connection;
+use crate::session::Phase;
+use protocol::dialect::Malformed;
+use protocol::{CloseCode, Command, ErrorCode, Refusal, Reply, Request};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How long a command may wait for broker or presence before it is answered `unavailable`.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Takes one decoded message.
+///
+/// A client's commands take effect in the order it sent them: whatever follows a subscription that is still on its way
+/// waits for it. Subscriptions do not wait for one another, except that one recovery is made at a time: what it brings
+/// may be large.
+pub fn take(local: &Rc<Local>, connection: &Rc<Connection>, decoded: Result<Request, Malformed>) {
+    {
+        let mut state = connection.state.borrow_mut();
+        let overlaps = match &decoded {
+            Ok(Request { command: Command::Subscribe(subscribe), .. }) => subscribe.recover.is_none(),
+            _ => false,
+        };
+        if state.waiting.is_some() || (state.subscribing > 0 && !overlaps) {
+            state.waiting.get_or_insert_default().commands.push_back(decoded);
+            return;
+        }
+    }
+    carry_out(local, connection, decoded);
+}
+
+/// A subscription has been answered: what waited for it goes on.
+fn resume(local: &Rc<Local>, connection: &Rc<Connection>) {
+    loop {
+        let next = {
+            let mut state = connection.state.borrow_mut();
+            if state.subscribing > 0 {
+                return;
+            }
+            let Some(waiting) = &mut state.waiting else { return };
+            match waiting.commands.pop_front() {
+                Some(next) => next,
+                None => {
+                    waiting.done.notify_one();
+                    state.waiting = None;
+                    return;
+                }
+            }
+        };
+        carry_out(local, connection, next);
+    }
+}
+
+fn carry_out(local: &Rc<Local>, connection: &Rc<Connection>, decoded: Result<Request, Malformed>) {
+    let phase = connection.state.borrow().session.phase;
+    if phase == Phase::Closing {
+        return;
+    }
+    let request = match decoded {
+        Ok(request) => request,
+        Err(malformed) => return bad_message(local, connection, malformed),
+    };
+    let Request { id, command } = request;
+    let name = command.name();
+    if let Err(refusal) = admit(local, connection, phase, &command) {
+        return local.refuse(connection, name, id, refusal);
+    }
+    match command {
+        Command::Auth { token } => auth::run(local, connection, id, &token),
+        Command::Subscribe(subscribe) => subscribe::run(local, connection, id, subscribe),
+        Command::Unsubscribe { channel } => unsubscribe::run(local, connection, id, channel),
+        Command::Publish(publish) => publish::run(local, connection, id, publish),
+        Command::Send(send) => send::run(local, connection, id, send),
+        Command::Presence { channel, count_only } => presence::run(local, connection, id, channel, count_only),
+        Command::History(history) => history::run(local, connection, id, history),
+        Command::Ping => {
+            local.node.metrics.done(name);
+            local.reply(connection, id, Reply::Pong);
+        }
+    }
+}
+
+/// What holds for every command: the phase, and the rate.
+fn admit(local: &Local, connection: &Connection, phase: Phase, command: &Command) -> Result<(), Refusal> {
+    let rate = &local.node.config.worker.message_rate;
+    if let Err(wait) = connection.state.borrow_mut().bucket.take(rate, local.now_ms()) {
+        let mut refusal =
+            Refusal::new(ErrorCode::RateLimited, "commands come faster than this connection may send them");
+        refusal.retry_after_ms = Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1));
+        return Err(refusal);
+    }
+    if phase == Phase::Connecting && !matches!(command, Command::Auth { .. } | Command::Ping) {
+        return Err(Refusal::new(ErrorCode::Unauthenticated, "send `auth` with a token first"));
+    }
+    Ok(())
+}
+
+fn bad_message(local: &Rc<Local>, connection: &Rc<Connection>, malformed: Malformed) {
+    local.node.metrics.bad_messages.inc();
+    let count = {
+        let mut state = connection.state.borrow_mut();
+        state.bad_messages += 1;
+        state.bad_messages
+    };
+    local.refuse(connection, "unknown", malformed.id, malformed.refusal);
+    if count >= local.node.config.worker.bad_messages_max {
+        local.close(connection, CloseCode::BadMessages);
+    }
+}

@@ -1,0 +1,46 @@
+//! `publish`: checks a publication and gathers it for the end of the turn; the outcome is answered from there.
+
+use crate::local::connection::Connection;
+use crate::local::{Local, Publishing};
+use crate::policy::{Action, Namespace};
+use protocol::{ErrorCode, Publish, Refusal};
+use std::rc::Rc;
+use tokio::time::Instant;
+
+pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, publish: Publish) {
+    let identity = connection.state.borrow().session.identity.clone();
+    let allowed = local.node.config.policy.allow(identity.as_deref(), Action::Publish, &publish.channel);
+    let checked = allowed.and_then(|namespace| check(namespace, &publish).map(|()| namespace));
+    let namespace = match checked {
+        Ok(namespace) => namespace,
+        Err(refusal) => return local.refuse(connection, "publish", id, refusal),
+    };
+    let retention = namespace.history.filter(|_| !publish.volatile);
+    let publication = local.stamp(local.origin(connection), publish.data, publish.event, publish.echo);
+    let asked = Instant::now();
+    local.node.metrics.publications_in.inc();
+    local.publish(Publishing {
+        publish: broker::Publish {
+            channel: publish.channel,
+            publication,
+            retention,
+            key: publish.key,
+            deadline: asked + local.node.config.worker.publish_deadline,
+        },
+        connection: connection.clone(),
+        id,
+        asked,
+    });
+}
+
+fn check(namespace: &Namespace, publish: &Publish) -> Result<(), Refusal> {
+    if let Some(max) = namespace.max_message_bytes
+        && publish.data.bytes.len() > max
+    {
+        return Err(Refusal::new(ErrorCode::TooLarge, format!("`data` is larger than this channel's {max} bytes")));
+    }
+    if publish.key.is_some() && (namespace.history.is_none() || publish.volatile) {
+        return Err(Refusal::bad_request("`key` needs a channel with history and a publication that is not volatile"));
+    }
+    Ok(())
+}

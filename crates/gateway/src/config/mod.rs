@@ -1,0 +1,240 @@
+//! The gateway's configuration: every setting is read here, from the layers of [`settings`], and nowhere else.
+
+mod namespaces;
+pub mod settings;
+
+use crate::auth::AuthConfig;
+use crate::http::HttpConfig;
+use crate::inbox::InboxConfig;
+use crate::policy::Policy;
+use crate::worker::WorkerConfig;
+use link::LinkConfig;
+use presence::PresenceConfig;
+use settings::{Known, Settings, Sources};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// All of a node's configuration, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The public port.
+    pub listen: SocketAddr,
+    /// The admin port.
+    pub admin_listen: SocketAddr,
+    /// Redis; without it the node is alone, with broker and presence in its memory.
+    pub redis: Option<LinkConfig>,
+    /// The node's name; random when not given.
+    pub node_id: Option<String>,
+    /// Threads that own sockets.
+    pub workers: usize,
+    /// How tokens are checked.
+    pub auth: AuthConfig,
+    /// What is asked of HTTP requests.
+    pub http: HttpConfig,
+    /// What connections may do and how long they may take.
+    pub worker: WorkerConfig,
+    /// How much may wait for a worker.
+    pub inbox: InboxConfig,
+    /// Who may do what in which channels, and what channels keep.
+    pub policy: Policy,
+    /// How presence is kept.
+    pub presence: PresenceConfig,
+    /// Over how long a draining node says goodbye to its clients.
+    pub drain_window: Duration,
+    /// How long a channel is kept subscribed to after its last local subscriber.
+    pub subscribe_linger: Duration,
+    /// Log lines.
+    pub log: LogConfig,
+    /// Every setting and its value in force, for `print-config`.
+    pub known: Vec<Known>,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone)]
+pub struct LogConfig {
+    /// One JSON object a line instead of text.
+    pub json: bool,
+    /// A level, or directives as `tracing_subscriber::EnvFilter` takes them.
+    pub filter: String,
+}
+
+/// Every fault of a configuration, one a line.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration cannot be used:\n  {}", .0.join("\n  "))]
+pub struct ConfigError(pub Vec<String>);
+
+impl Config {
+    /// Reads and checks everything.
+    ///
+    /// # Errors
+    /// All faults at once.
+    pub fn load(sources: &Sources<'_>) -> Result<Self, ConfigError> {
+        let mut s = Settings::read(sources);
+        let listen = s.parsed("listen", "0.0.0.0:8080", "the public port");
+        let admin_listen = s.parsed("admin.listen", "127.0.0.1:9180", "health and metrics; never public");
+        let redis = read_redis(&mut s);
+        let node_id = s.get("node.id", "", "the node's name; random when empty", check_node_id).flatten();
+        let workers = s.get("workers", "0", "threads that own sockets; 0 = one a core", check_workers);
+        let auth = read_auth(&mut s);
+        let http = read_http(&mut s);
+        let worker = read_worker(&mut s);
+        let presence = read_presence(&mut s);
+        let subscribe_linger =
+            s.duration("subscribe.linger", "5s", "a channel stays subscribed to this long after its last subscriber");
+        let drain_window = s.duration("drain.window", "20s", "over which a stopping node says goodbye to its clients");
+        let log = read_log(&mut s);
+        let tables = s.tables("namespace");
+        let policy = namespaces::read(&tables, &mut s);
+        let known = s.finish(&["namespace"]).map_err(ConfigError)?;
+        // `finish` has failed if any of these is absent.
+        let (Some(listen), Some(admin_listen), Some(workers)) = (listen, admin_listen, workers) else {
+            return Err(ConfigError(Vec::new()));
+        };
+        Ok(Self {
+            listen,
+            admin_listen,
+            redis,
+            node_id,
+            workers,
+            auth,
+            http,
+            worker,
+            inbox: InboxConfig::default(),
+            policy,
+            presence,
+            drain_window,
+            subscribe_linger,
+            log,
+            known,
+        })
+    }
+
+    /// The configuration of these settings alone, without the process' environment: for tests and embedding.
+    pub fn from_overrides(overrides: &[&str]) -> Result<Self, ConfigError> {
+        let overrides = overrides.iter().map(|o| (*o).to_owned()).collect();
+        Self::load(&Sources { file: None, environment: Some([].into()), overrides })
+    }
+
+    /// The configuration of a file (if any), the process' environment and overrides.
+    pub fn from_process(file: Option<&PathBuf>, overrides: Vec<String>) -> Result<Self, ConfigError> {
+        Self::load(&Sources { file: file.map(PathBuf::as_path), environment: None, overrides })
+    }
+}
+
+fn read_redis(s: &mut Settings) -> Option<LinkConfig> {
+    let url = s.secret("redis.url", "redis.url_file", "redis://host:port; none: one node, everything in its memory");
+    let prefix = s.get("redis.prefix", LinkConfig::DEFAULT_PREFIX, "goes before every key and topic", check_prefix);
+    let url = url?;
+    if url.starts_with("redis://") || url.starts_with("redis+unix://") || url.starts_with("unix://") {
+        return Some(LinkConfig { url, prefix: prefix? });
+    }
+    s.fault("redis.url (GW_REDIS__URL): an address begins with redis:// or unix://".to_owned());
+    None
+}
+
+fn check_prefix(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains(|c: char| c.is_control() || c.is_whitespace() || "{}*?[]".contains(c)) {
+        return Err(format!("`{text}`: a prefix is not empty and has no spaces, braces, brackets, `*` or `?`"));
+    }
+    Ok(text.to_owned())
+}
+
+fn check_node_id(text: &str) -> Result<Option<String>, String> {
+    let fits = text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    if !fits {
+        return Err(format!("`{text}`: up to 64 letters, digits, `-` and `_`"));
+    }
+    Ok(Some(text.to_owned()).filter(|t| !t.is_empty()))
+}
+
+fn check_workers(text: &str) -> Result<usize, String> {
+    let count: usize = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
+    match count {
+        0 => Ok(std::thread::available_parallelism().map_or(1, usize::from).min(crate::node::MAX_WORKERS)),
+        n if n <= crate::node::MAX_WORKERS => Ok(n),
+        _ => Err(format!("`{text}`: at most {}", crate::node::MAX_WORKERS)),
+    }
+}
+
+fn read_auth(s: &mut Settings) -> AuthConfig {
+    let hmac_secret = s.secret("auth.hmac_secret", "auth.hmac_secret_file", "checks HS256, HS384 and HS512 tokens");
+    let previous_hmac_secret = s.secret(
+        "auth.previous_hmac_secret",
+        "auth.previous_hmac_secret_file",
+        "also accepted, while tokens signed with it live on",
+    );
+    let said = s.optional_flag("auth.anonymous", "anyone may connect; true while no key is set, else false");
+    AuthConfig {
+        anonymous: said.unwrap_or(hmac_secret.is_none()),
+        hmac_secret,
+        previous_hmac_secret,
+        audience: s.optional("auth.audience", "what `aud` must hold"),
+        issuer: s.optional("auth.issuer", "what `iss` must be"),
+        timeout: s.duration("auth.timeout", "10s", "a connection without a token by then is closed (4001)"),
+        query: s.flag("auth.query", "false", "take tokens from ?token= (they end up in access logs)"),
+        cookie: s.optional("auth.cookie", "take tokens from this cookie"),
+    }
+}
+
+fn read_http(s: &mut Settings) -> HttpConfig {
+    HttpConfig {
+        origins: s.list("origins", "allowed Origins of browsers, separated by commas; * for all; none: the same host"),
+        trusted_proxies: s.list("trusted_proxies", "CIDRs whose X-Forwarded-For is believed"),
+        header_timeout: Duration::from_secs(5),
+    }
+}
+
+fn read_worker(s: &mut Settings) -> WorkerConfig {
+    WorkerConfig {
+        max_message_bytes: s.size("limits.max_message", "64KiB", "a larger message closes its connection (1009)"),
+        connections_max: s.parsed("limits.connections", "1000000", "connections of this node").unwrap_or_default(),
+        connections_per_address_max: s
+            .get("limits.connections_per_address", "", "connections from one address; none: no limit", optional_count)
+            .flatten(),
+        channels_per_connection_max: s
+            .parsed("limits.channels_per_connection", "128", "subscriptions of one connection")
+            .unwrap_or_default(),
+        message_rate: s.rate("limits.messages", "100/s burst 200", "commands of one connection"),
+        bad_messages_max: s
+            .parsed("limits.bad_messages", "10", "a connection is closed (4010) after this many")
+            .unwrap_or_default(),
+        outbox_bytes: s.size("outbox.bytes", "1MiB", "what may wait for a client that reads slowly (then 4102)"),
+        ping_interval: s.duration("ping.interval", "25s", "how often a quiet connection is pinged"),
+        ping_timeout: s.duration("ping.timeout", "20s", "how long the answer may take (then 4103)"),
+        publish_deadline: s.duration("publish.deadline", "2s", "a publication has its answer by then"),
+    }
+}
+
+fn optional_count(text: &str) -> Result<Option<usize>, String> {
+    match text.parse() {
+        _ if text.is_empty() => Ok(None),
+        Ok(count) if count > 0 => Ok(Some(count)),
+        _ => Err(format!("`{text}` is not a number above 0")),
+    }
+}
+
+fn read_presence(s: &mut Settings) -> PresenceConfig {
+    PresenceConfig {
+        lease: s.duration("presence.lease", "6s", "how long the members of a dead node are shown"),
+        grace: s.duration("presence.grace", "2s", "how long a broken connection's member is still shown"),
+        members_max: s
+            .parsed("presence.members_max", "1000", "channels with more users report counts only")
+            .unwrap_or_default(),
+    }
+}
+
+fn read_log(s: &mut Settings) -> LogConfig {
+    let format = |text: &str| match text {
+        "text" => Ok(false),
+        "json" => Ok(true),
+        _ => Err(format!("`{text}`: text or json")),
+    };
+    LogConfig {
+        json: s.get("log.format", "text", "text or json", format).unwrap_or_default(),
+        filter: s.parsed("log.level", "info", "error, warn, info, debug or trace").unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! `[[namespace]]` tables to the policy that channels follow.
+
+use super::settings::{Settings, as_text, parse_flag, parse_size};
+use crate::policy::{Access, Namespace, Policy};
+use broker::Retention;
+use serde_json::{Map, Value};
+use std::time::Duration;
+
+const KEYS: &str = "pattern, subscribe, publish, presence, join_leave, history.size, history.ttl, max_message";
+
+/// Reads the tables; faults go to `settings`. Without any, one namespace takes every channel.
+pub(super) fn read(tables: &[Map<String, Value>], settings: &mut Settings) -> Policy {
+    if tables.is_empty() {
+        return Policy::new(vec![Namespace::default()]);
+    }
+    let mut namespaces = Vec::new();
+    for (index, table) in tables.iter().enumerate() {
+        let mut reader = Reader { place: format!("namespace {}", index + 1), faults: Vec::new() };
+        namespaces.push(reader.namespace(table));
+        reader.faults.into_iter().for_each(|fault| settings.fault(fault));
+    }
+    Policy::new(namespaces)
+}
+
+struct Reader {
+    place: String,
+    faults: Vec<String>,
+}
+
+impl Reader {
+    fn fault(&mut self, key: &str, fault: &str) {
+        self.faults.push(format!("{}: {key}: {fault}", self.place));
+    }
+
+    fn namespace(&mut self, table: &Map<String, Value>) -> Namespace {
+        let mut namespace = Namespace::default();
+        let mut history = (100, Duration::from_secs(300));
+        let mut has_pattern = false;
+        for (key, value) in table {
+            match (key.as_str(), value) {
+                ("history", Value::Object(table)) => self.history(table, &mut history),
+                ("pattern", _) => {
+                    has_pattern = true;
+                    namespace.pattern = self.parse(key, value, |text| text.parse()).unwrap_or_default();
+                }
+                ("subscribe", _) => self.set(key, value, &mut namespace.subscribe, str::parse::<Access>),
+                ("publish", _) => self.set(key, value, &mut namespace.publish, str::parse::<Access>),
+                ("presence", _) => self.set(key, value, &mut namespace.presence, parse_flag),
+                ("join_leave", _) => self.set(key, value, &mut namespace.join_leave, parse_flag),
+                ("max_message", _) => {
+                    namespace.max_message_bytes = self.parse(key, value, parse_size);
+                }
+                _ => self.fault(key, &format!("is not a setting of a namespace: {KEYS}")),
+            }
+        }
+        if !has_pattern {
+            self.fault("pattern", "is missing: write the channels it takes, such as \"chat:*\"");
+        }
+        let (size, ttl) = history;
+        namespace.history = (size > 0).then_some(Retention { size, ttl });
+        namespace
+    }
+
+    fn history(&mut self, table: &Map<String, Value>, history: &mut (u32, Duration)) {
+        for (key, value) in table {
+            let name = format!("history.{key}");
+            match key.as_str() {
+                "size" => self.set(&name, value, &mut history.0, |text| {
+                    text.parse().map_err(|_| format!("`{text}` is not a number"))
+                }),
+                "ttl" => self.set(&name, value, &mut history.1, |text| match humantime::parse_duration(text) {
+                    Ok(ttl) if ttl.is_zero() => Err("is not zero: for no history set history.size = 0".to_owned()),
+                    Ok(ttl) => Ok(ttl),
+                    Err(error) => Err(format!("`{text}` is not a time: {error}")),
+                }),
+                _ => self.fault(&name, &format!("is not a setting of a namespace: {KEYS}")),
+            }
+        }
+    }
+
+    fn parse<T>(&mut self, key: &str, value: &Value, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        parse(&as_text(value)).map_err(|fault| self.fault(key, &fault)).ok()
+    }
+
+    fn set<T>(&mut self, key: &str, value: &Value, into: &mut T, parse: impl Fn(&str) -> Result<T, String>) {
+        if let Some(value) = self.parse(key, value, parse) {
+            *into = value;
+        }
+    }
+}

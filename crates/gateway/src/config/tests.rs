@@ -1,0 +1,95 @@
+//! Configuration as its users meet it: layers, and faults that name the key and the fix.
+
+use super::*;
+use crate::policy::Access;
+use std::collections::HashMap;
+
+fn environment(entries: &[(&str, &str)]) -> Option<HashMap<String, String>> {
+    Some(entries.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
+}
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a file");
+    std::fs::write(file.path(), text).expect("written");
+    file
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_a_flag_over_both() {
+    let file = file(
+        "listen = \"127.0.0.1:1\"\n[ping]\ninterval = \"1s\"\ntimeout = \"2s\"\n[limits]\nmax_message = \"1KiB\"\n",
+    );
+    let config = Config::load(&Sources {
+        file: Some(file.path()),
+        environment: environment(&[("GW_PING__INTERVAL", "3s"), ("GW_PING__TIMEOUT", "4s"), ("OTHER", "x")]),
+        overrides: vec!["ping.timeout=5s".into()],
+    })
+    .expect("a configuration");
+    assert_eq!(config.listen.port(), 1);
+    assert_eq!(config.worker.ping_interval, Duration::from_secs(3));
+    assert_eq!(config.worker.ping_timeout, Duration::from_secs(5));
+    assert_eq!(config.worker.max_message_bytes, 1024);
+}
+
+#[test]
+fn every_fault_is_told_at_once_with_its_key_and_a_fix() {
+    let file = file("[[namespace]]\nsubscribe = \"everyone\"\nhistroy = 1\n");
+    let error = Config::load(&Sources {
+        file: Some(file.path()),
+        environment: environment(&[
+            ("GW_LISTEN", "here"),
+            ("GW_PING__INTERVAL", "soon"),
+            ("GW_REDIS_URL", "redis://x"),
+            ("GW_LIMITS__MESSAGES", "fast"),
+        ]),
+        overrides: vec!["nonsense".into()],
+    })
+    .expect_err("faults");
+    let text = error.to_string();
+    for part in [
+        "listen (GW_LISTEN): `here`",
+        "ping.interval (GW_PING__INTERVAL): `soon` is not a time",
+        "redis_url (GW_REDIS_URL) is not a setting; did you mean redis.url (GW_REDIS__URL)?",
+        "limits.messages (GW_LIMITS__MESSAGES): `fast` is not a rate",
+        "--set nonsense: write key=value",
+        "namespace 1: subscribe: `everyone`",
+        "namespace 1: histroy: is not a setting of a namespace",
+        "namespace 1: pattern: is missing",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+}
+
+#[test]
+fn anyone_may_connect_only_while_no_key_is_set() {
+    assert!(Config::from_overrides(&[]).expect("defaults").auth.anonymous);
+    assert!(!Config::from_overrides(&["auth.hmac_secret=s3cret"]).expect("a key").auth.anonymous);
+    let both = Config::from_overrides(&["auth.hmac_secret=s3cret", "auth.anonymous=true"]).expect("both");
+    assert!(both.auth.anonymous);
+}
+
+#[test]
+fn a_secret_can_stand_in_a_file_and_is_never_printed() {
+    let secret = file("s3cret-from-file\n");
+    let path = format!("auth.hmac_secret_file={}", secret.path().display());
+    let config = Config::from_overrides(&[&path, "redis.url=redis://:passw0rd@h"]).expect("a key");
+    assert_eq!(config.auth.hmac_secret.as_deref(), Some("s3cret-from-file"));
+    let shown: String = config.known.iter().map(|k| k.value.as_str()).collect();
+    assert!(!shown.contains("s3cret-from-file") && !shown.contains("passw0rd"));
+    assert!(!format!("{:?}", config.auth).contains("s3cret-from-file"), "nor in a debug line");
+}
+
+#[test]
+fn namespaces_are_tried_in_order() {
+    let file = file(
+        "[[namespace]]\npattern = \"chat:*\"\npublish = \"authenticated\"\nhistory.size = 0\n\
+         [[namespace]]\npattern = \"*\"\npresence = false\nhistory.size = 5\nhistory.ttl = \"1m\"\n",
+    );
+    let config = Config::load(&Sources { file: Some(file.path()), environment: environment(&[]), overrides: vec![] })
+        .expect("namespaces");
+    let chat = config.policy.namespace("chat:lobby").expect("chat");
+    assert_eq!((chat.publish, chat.history), (Access::Authenticated, None));
+    let other = config.policy.namespace("news").expect("other");
+    assert_eq!(other.history.map(|h| (h.size, h.ttl)), Some((5, Duration::from_secs(60))));
+    assert!(!other.presence);
+}

@@ -1,0 +1,55 @@
+//! Where a request really comes from: the last hop that is not one of our own proxies.
+
+use http::HeaderMap;
+use ipnet::IpNet;
+use std::net::IpAddr;
+
+/// The client's address. `X-Forwarded-For` is read from the right, and only as far as each hop is trusted to have told
+/// the truth about the one before it: what a client has put there itself is never believed.
+pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
+    let mut address = peer.to_canonical();
+    let values: Vec<&str> = headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok()).collect();
+    let mut hops = values.iter().rev().flat_map(|value| value.rsplit(',')).map(str::trim);
+    while is_trusted(address) {
+        let Some(before) = hops.next().and_then(|hop| hop.parse::<IpAddr>().ok()) else { break };
+        address = before.to_canonical();
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn address(peer: &str, forwarded: &[&str], trusted: &[&str]) -> String {
+        let mut headers = HeaderMap::new();
+        for value in forwarded {
+            headers.append("x-forwarded-for", HeaderValue::from_str(value).unwrap());
+        }
+        let trusted: Vec<IpNet> = trusted.iter().map(|net| net.parse().unwrap()).collect();
+        client_address(peer.parse().unwrap(), &headers, &trusted).to_string()
+    }
+
+    #[test]
+    fn a_stranger_s_word_about_itself_is_not_believed() {
+        assert_eq!(address("198.51.100.7", &["192.0.2.1"], &[]), "198.51.100.7");
+        assert_eq!(address("198.51.100.7", &["192.0.2.1"], &["10.0.0.0/8"]), "198.51.100.7");
+    }
+
+    #[test]
+    fn the_last_hop_that_is_not_ours_counts() {
+        let ours = ["10.0.0.0/8"];
+        assert_eq!(address("10.0.0.1", &["192.0.2.1"], &ours), "192.0.2.1");
+        assert_eq!(
+            address("10.0.0.1", &["203.0.113.9, 192.0.2.1"], &ours),
+            "192.0.2.1",
+            "what it claims is further left"
+        );
+        assert_eq!(address("10.0.0.1", &["203.0.113.9", "192.0.2.1, 10.0.0.2"], &ours), "192.0.2.1");
+        assert_eq!(address("::ffff:10.0.0.1", &["192.0.2.1"], &ours), "192.0.2.1");
+        assert_eq!(address("10.0.0.1", &["junk"], &ours), "10.0.0.1");
+        assert_eq!(address("10.0.0.1", &[], &ours), "10.0.0.1");
+    }
+}

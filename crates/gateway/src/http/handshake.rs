@@ -1,0 +1,265 @@
+//! From a request to a connection: who asks, from where, for which dialect; and what a refusal looks like.
+
+use super::address::client_address;
+use super::origin::is_allowed;
+use super::{Body, Visit, refuse, refuse_for_now};
+use crate::auth::Identity;
+use crate::local::connection::Opened;
+use crate::places::Place;
+use crate::session::{Phase, Session};
+use crate::socket::Socket;
+use crate::worker::adopt;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use protocol::dialect::{Dialect, raw::Raw};
+use protocol::{Channel, CloseCode};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
+
+/// The subprotocol that carries a token instead of naming a dialect.
+const BEARER_SUBPROTOCOL: &str = "gateway.bearer.";
+
+/// How long the stream may take to be handed over after the answer.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// When to come back to a node that is full, draining or without its broker.
+const RETRY_AFTER_S: u32 = 2;
+
+/// `GET /ws`.
+pub(super) fn native(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
+    upgrade(visit, request, Wanted::dialect(Dialect::Json))
+}
+
+/// `GET /raw/{channel}`.
+pub(super) fn raw(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
+    let name = request.uri().path().strip_prefix("/raw/").and_then(percent_decoded);
+    let Some(channel) = name.and_then(|name| Channel::new(&name).ok()) else {
+        return refuse(StatusCode::NOT_FOUND, "this is not a channel's name\n");
+    };
+    let echo = query(request.uri(), "echo").is_some_and(|value| value == "1");
+    upgrade(visit, request, Wanted::dialect(Dialect::Raw(Raw { channel, echo })))
+}
+
+/// `GET /echo`, in builds for the conformance suite.
+#[cfg(feature = "echo")]
+pub(super) fn echo(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
+    // A dialect without a word of its own.
+    let Ok(channel) = Channel::new("echo") else { return refuse(StatusCode::NOT_FOUND, "") };
+    upgrade(visit, request, Wanted { dialect: Dialect::Raw(Raw { channel, echo: false }), is_echo: true })
+}
+
+struct Wanted {
+    dialect: Dialect,
+    #[cfg(feature = "echo")]
+    is_echo: bool,
+}
+
+impl Wanted {
+    fn dialect(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            #[cfg(feature = "echo")]
+            is_echo: false,
+        }
+    }
+}
+
+/// Why a handshake is not what it should be: the status for programs, the close for browsers, which cannot see a status.
+struct Refused {
+    status: StatusCode,
+    text: &'static str,
+    close: CloseCode,
+}
+
+impl Refused {
+    /// Whether the same handshake may succeed later.
+    fn passes(&self) -> bool {
+        matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
+    }
+}
+
+fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, wanted: Wanted) -> Response<Body> {
+    if request.method() != Method::GET {
+        return refuse(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket begins with GET\n");
+    }
+    if !is_upgrade(request.headers()) {
+        let mut response =
+            refuse(StatusCode::UPGRADE_REQUIRED, "this is a WebSocket: connect with a WebSocket client\n");
+        response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        return response;
+    }
+    let Ok(mut response) = create_response_with_body(&request, Full::default) else {
+        let mut response =
+            refuse(StatusCode::BAD_REQUEST, "the WebSocket handshake is not as in RFC 6455 section 4.1\n");
+        response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        return response;
+    };
+    let Some(mut place) = visit.place.take() else { return no_place(visit) };
+    let checked = check(visit, &request, &mut place);
+    let is_browser = request.headers().contains_key(header::ORIGIN);
+    let (session, close) = match checked {
+        Ok(identity) => (session(visit, identity), None),
+        Err(refused) if is_browser => (Session::new(Phase::Connecting, None), Some(refused.close)),
+        Err(refused) => {
+            visit.place.set(Some(place));
+            return if refused.passes() {
+                refuse_for_now(refused.status, refused.text, RETRY_AFTER_S)
+            } else {
+                refuse(refused.status, refused.text)
+            };
+        }
+    };
+    let subprotocol = wanted.dialect.subprotocol();
+    if offered(request.headers()).any(|name| name == subprotocol) {
+        let name = HeaderValue::from_static(subprotocol);
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, name);
+    }
+    let upgraded = hyper::upgrade::on(&mut request);
+    tokio::task::spawn_local(hand_over(visit.clone(), upgraded, place, session, wanted, close));
+    response
+}
+
+/// The connection's stream already brought an upgrade under way, or came when every place was taken.
+fn no_place(visit: &Visit) -> Response<Body> {
+    if visit.has_place {
+        return refuse(StatusCode::BAD_REQUEST, "one upgrade a connection\n");
+    }
+    refuse_for_now(StatusCode::SERVICE_UNAVAILABLE, "this node holds as many connections as it may\n", RETRY_AFTER_S)
+}
+
+async fn hand_over(
+    visit: Rc<Visit>,
+    upgraded: hyper::upgrade::OnUpgrade,
+    place: Place,
+    session: Session,
+    wanted: Wanted,
+    close: Option<CloseCode>,
+) {
+    // A client that went away in between is no fault.
+    let Ok(Ok(upgraded)) = timeout(UPGRADE_TIMEOUT, upgraded).await else { return };
+    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else { return };
+    let opened = Opened {
+        socket: Socket::new(parts.io.into_inner()),
+        dialect: wanted.dialect,
+        session,
+        place,
+        #[cfg(feature = "echo")]
+        is_echo: wanted.is_echo,
+    };
+    adopt(&visit.local, opened, &parts.read_buf, close);
+}
+
+fn session(visit: &Visit, identity: Option<Identity>) -> Session {
+    let may_stay = identity.is_some() || visit.local.node.config.auth.anonymous;
+    let phase = if may_stay { Phase::Ready } else { Phase::Connecting };
+    Session::new(phase, identity.map(Arc::new))
+}
+
+/// Readiness, Origin, address, token: who this is, if the handshake says.
+fn check(visit: &Visit, request: &Request<Incoming>, place: &mut Place) -> Result<Option<Identity>, Refused> {
+    let node = &visit.local.node;
+    if node.readiness().is_err() {
+        let text = "this node takes no connections now\n";
+        return Err(Refused { status: StatusCode::SERVICE_UNAVAILABLE, text, close: CloseCode::OverCapacity });
+    }
+    if !is_allowed(&node.config.http.origins, request.headers()) {
+        let text = "pages of this Origin may not connect (origins)\n";
+        return Err(Refused { status: StatusCode::FORBIDDEN, text, close: CloseCode::Forbidden });
+    }
+    let address = client_address(visit.peer.ip(), request.headers(), &node.config.http.trusted_proxies);
+    if node.places.assign(place, address).is_err() {
+        let text = "this address holds as many connections as it may (limits.connections_per_address)\n";
+        return Err(Refused { status: StatusCode::TOO_MANY_REQUESTS, text, close: CloseCode::OverCapacity });
+    }
+    let Some(token) = token(visit, request) else { return Ok(None) };
+    node.auth.verify(&token).map(Some).map_err(|error| {
+        tracing::debug!(%error, "a token was refused at the handshake");
+        Refused { status: StatusCode::UNAUTHORIZED, text: "the token was refused\n", close: CloseCode::Unauthenticated }
+    })
+}
+
+/// The first token found: header, subprotocol, cookie, query; the latter two only where they are switched on.
+fn token(visit: &Visit, request: &Request<Incoming>) -> Option<String> {
+    let headers = request.headers();
+    let auth = &visit.local.node.config.auth;
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+    });
+    bearer
+        .or_else(|| offered(headers).find_map(|name| name.strip_prefix(BEARER_SUBPROTOCOL).map(str::to_owned)))
+        .or_else(|| auth.cookie.as_deref().and_then(|name| cookie(headers, name)))
+        .or_else(|| if auth.query { query(request.uri(), "token") } else { None })
+        .filter(|token| !token.is_empty())
+}
+
+fn is_upgrade(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::UPGRADE).and_then(|value| value.to_str().ok());
+    value.is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
+}
+
+fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim)
+}
+
+fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+    let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(key, _)| *key == name).map(|(_, value)| value.trim_matches('"').to_owned())
+}
+
+fn query(uri: &Uri, name: &str) -> Option<String> {
+    let mut pairs = uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(key, _)| *key == name).and_then(|(_, value)| percent_decoded(value))
+}
+
+/// Percent-decoding (RFC 3986 section 2.1); `None` for what is not UTF-8 or not an encoding.
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        if byte != b'%' {
+            bytes.push(byte);
+            rest = after;
+            continue;
+        }
+        let digits = after.get(..2).and_then(|two| std::str::from_utf8(two).ok())?;
+        if !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return None;
+        }
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        rest = &after[2..];
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_paths_are_percent_decoded() {
+        assert_eq!(percent_decoded("chat%3Alobby").as_deref(), Some("chat:lobby"));
+        assert_eq!(percent_decoded("r%C3%A4ksm%C3%B6rg%C3%A5s").as_deref(), Some("räksmörgås"));
+        for wrong in ["%", "%1", "%zz", "%ff", "%+1"] {
+            assert_eq!(percent_decoded(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_found_in_cookies_and_subprotocols() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::COOKIE, HeaderValue::from_static("a=1; session=\"t0k\"; sessionx=2"));
+        assert_eq!(cookie(&headers, "session").as_deref(), Some("t0k"));
+        assert_eq!(cookie(&headers, "sess"), None);
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("gateway.v1.json, gateway.bearer.abc"));
+        assert_eq!(offered(&headers).collect::<Vec<_>>(), ["gateway.v1.json", "gateway.bearer.abc"]);
+    }
+}

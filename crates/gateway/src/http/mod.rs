@@ -1,0 +1,121 @@
+//! The public port: HTTP requests, and the handshakes that turn them into connections.
+
+mod address;
+mod handshake;
+mod origin;
+mod pages;
+
+use crate::local::Local;
+use crate::places::Place;
+use bytes::Bytes;
+use futures_util::future::{FutureExt, LocalBoxFuture};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use ipnet::IpNet;
+use origin::AllowedOrigin;
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// The largest head of a request: request line and headers.
+const MAX_HEAD_BYTES: usize = 32 * 1024;
+
+/// The most headers of a request.
+const MAX_HEADERS: usize = 64;
+
+/// What is asked of HTTP requests.
+#[derive(Debug, Clone)]
+pub struct HttpConfig {
+    /// Whose pages may connect; none: the same host.
+    pub origins: Vec<AllowedOrigin>,
+    /// Whose X-Forwarded-For is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// By when a request's head must have arrived.
+    pub header_timeout: Duration,
+}
+
+type Body = Full<Bytes>;
+
+/// What a request is served with. The place belongs to the stream; an upgrade takes it along.
+struct Visit {
+    local: Rc<Local>,
+    peer: SocketAddr,
+    place: Cell<Option<Place>>,
+    has_place: bool,
+}
+
+/// Serves one accepted stream until it ends or is upgraded.
+pub fn front(
+    local: Rc<Local>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    place: Option<Place>,
+) -> LocalBoxFuture<'static, ()> {
+    async move {
+        let header_timeout = local.node.config.http.header_timeout;
+        let visit = Rc::new(Visit { local, peer, has_place: place.is_some(), place: Cell::new(place) });
+        let service = service_fn(move |request| {
+            let visit = visit.clone();
+            async move { Ok::<_, Infallible>(route(&visit, request)) }
+        });
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(header_timeout)
+            .max_buf_size(MAX_HEAD_BYTES)
+            .max_headers(MAX_HEADERS)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        // What a stranger's HTTP can do wrong has been answered by hyper; there is nobody else to tell.
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "an HTTP connection ended badly");
+        }
+    }
+    .boxed_local()
+}
+
+fn route(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
+    let path = request.uri().path();
+    let response = match path {
+        "/ws" => handshake::native(visit, request),
+        #[cfg(feature = "echo")]
+        "/echo" => handshake::echo(visit, request),
+        _ if path.starts_with("/raw/") => handshake::raw(visit, request),
+        _ if !matches!(*request.method(), Method::GET | Method::HEAD) => {
+            refuse(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n")
+        }
+        _ => pages::page(path),
+    };
+    let status = response.status();
+    if status.is_client_error() || status.is_server_error() {
+        visit.local.node.metrics.http_refusals.with_label_values(&[status.as_str()]).inc();
+    }
+    response
+}
+
+/// A refusal in words.
+fn refuse(status: StatusCode, text: &'static str) -> Response<Body> {
+    answer(status, "text/plain; charset=utf-8", Bytes::from_static(text.as_bytes()))
+}
+
+/// A refusal that passes: come back then.
+fn refuse_for_now(status: StatusCode, text: &'static str, retry_after_s: u32) -> Response<Body> {
+    let mut response = refuse(status, text);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after_s));
+    response
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer"));
+    response
+}

@@ -1,0 +1,43 @@
+//! The pages, embedded in the binary.
+
+use super::{Body, answer, refuse};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use rust_embed::RustEmbed;
+
+/// Pages load nothing from elsewhere and run only scripts that are files of this origin.
+const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                              connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+#[derive(RustEmbed)]
+#[folder = "web/"]
+struct Web;
+
+/// The page or file at a path.
+pub(super) fn page(path: &str) -> Response<Body> {
+    let name = match path {
+        "/" => "index.html",
+        other => other.trim_start_matches('/'),
+    };
+    let Some(file) = Web::get(name).or_else(|| Web::get(&format!("{name}.html"))) else {
+        return refuse(StatusCode::NOT_FOUND, "nothing is served at this path; connect to /ws, or see /\n");
+    };
+    let body = match file.data {
+        std::borrow::Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        std::borrow::Cow::Owned(bytes) => Bytes::from(bytes),
+    };
+    let mut response = answer(StatusCode::OK, content_type(name), body);
+    let headers = response.headers_mut();
+    headers.insert(HeaderName::from_static("content-security-policy"), HeaderValue::from_static(CONTENT_POLICY));
+    headers.insert(HeaderName::from_static("cache-control"), HeaderValue::from_static("no-cache"));
+    response
+}
+
+fn content_type(name: &str) -> &'static str {
+    match name.rsplit_once('.').map(|(_, ending)| ending) {
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        _ => "text/html; charset=utf-8",
+    }
+}

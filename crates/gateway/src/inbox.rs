@@ -1,0 +1,202 @@
+//! The bounded mailbox of a worker: the node writes, the worker reads all of it at the start of a turn.
+
+use crate::hub::Ticket;
+use broker::Delivery;
+use protocol::order::Order;
+use protocol::{Channel, CloseCode, Position};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// How much may wait for a worker.
+#[derive(Debug, Clone, Copy)]
+pub struct InboxConfig {
+    /// Deliveries.
+    pub max_deliveries: usize,
+    /// Bytes of their payloads.
+    pub max_bytes: usize,
+}
+
+impl Default for InboxConfig {
+    fn default() -> Self {
+        Self { max_deliveries: 65_536, max_bytes: 64 << 20 }
+    }
+}
+
+/// Something for a worker to do.
+#[derive(Debug)]
+pub enum Item {
+    /// A channel this worker asked for is delivered from this position on.
+    Opened {
+        /// Which.
+        channel: Channel,
+        /// Whose asking this answers: an older one is void.
+        ticket: Ticket,
+        /// Where it begins; absent in channels without positions.
+        position: Option<Position>,
+    },
+    /// Publications, gaps and membership changes of one channel.
+    Delivery {
+        /// What.
+        delivery: Arc<Delivery>,
+        /// When it reached this node.
+        arrived: Instant,
+    },
+    /// An order from another node (or this one).
+    Order(Order),
+    /// Say goodbye to every connection over this long, then stop.
+    Drain(Duration),
+    /// Close whatever is left with this code, then end.
+    Stop(CloseCode),
+}
+
+/// What was lost because a worker fell behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overflow {
+    /// First and last lost offset, where they are known.
+    pub range: Option<(u64, u64)>,
+    /// Where the channel goes on.
+    pub position: Option<Position>,
+}
+
+/// All that a worker takes in one turn. Overflows come after the items.
+#[derive(Debug, Default)]
+pub struct Mail {
+    /// In the order they came.
+    pub items: VecDeque<Item>,
+    /// Channels of which something was lost, if any.
+    pub overflows: HashMap<Channel, Overflow>,
+}
+
+/// The mailbox of one worker.
+#[derive(Debug)]
+pub struct Inbox {
+    config: InboxConfig,
+    queue: Mutex<Queue>,
+    arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    mail: Mail,
+    deliveries: usize,
+    bytes: usize,
+}
+
+impl Inbox {
+    /// An empty mailbox.
+    pub fn new(config: InboxConfig) -> Self {
+        Self { config, queue: Mutex::default(), arrived: Notify::new() }
+    }
+
+    /// Puts in what must not be lost; bounded by the number of channels, connections and pending commands.
+    pub fn put(&self, item: Item) {
+        self.lock().mail.items.push_back(item);
+        self.arrived.notify_one();
+    }
+
+    /// Puts in a delivery; false if the mailbox is full and the channel now has an overflow to be told.
+    pub fn deliver(&self, channel: &Channel, delivery: &Arc<Delivery>) -> bool {
+        let mut queue = self.lock();
+        let bytes = payload_bytes(delivery);
+        let full = queue.deliveries >= self.config.max_deliveries || queue.bytes + bytes > self.config.max_bytes;
+        // Once something of a channel is lost, what follows must not overtake the news of it.
+        let taken = !full && !queue.mail.overflows.contains_key(channel);
+        if taken {
+            queue.deliveries += 1;
+            queue.bytes += bytes;
+            queue.mail.items.push_back(Item::Delivery { delivery: delivery.clone(), arrived: Instant::now() });
+        } else {
+            let overflow = queue.mail.overflows.entry(channel.clone());
+            let overflow = overflow.or_insert(Overflow { range: None, position: None });
+            widen(overflow, delivery);
+        }
+        drop(queue);
+        self.arrived.notify_one();
+        taken
+    }
+
+    /// Waits until there is something, and takes all of it.
+    pub async fn take(&self) -> Mail {
+        loop {
+            self.arrived.notified().await;
+            let mut queue = self.lock();
+            if !queue.mail.items.is_empty() || !queue.mail.overflows.is_empty() {
+                return std::mem::take(&mut *queue).mail;
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn payload_bytes(delivery: &Delivery) -> usize {
+    match delivery {
+        Delivery::Publications { publications, .. } => publications.iter().map(|p| p.data.bytes.len()).sum(),
+        _ => 0,
+    }
+}
+
+/// Membership changes are not counted as lost publications: whoever wants the present members asks for them.
+fn widen(overflow: &mut Overflow, delivery: &Delivery) {
+    let (range, position) = match delivery {
+        Delivery::Publications { epoch, publications, .. } => {
+            let offsets = || publications.iter().filter_map(|p| p.offset);
+            let range = offsets().next().zip(offsets().last());
+            let position = epoch.clone().zip(range).map(|(epoch, (_, offset))| Position { epoch, offset });
+            (range, position)
+        }
+        Delivery::Gap { range, position, .. } => (*range, position.clone()),
+        _ => (None, None),
+    };
+    let same_epoch = match (&overflow.position, &position) {
+        (Some(before), Some(now)) => before.epoch == now.epoch,
+        _ => true,
+    };
+    overflow.range = match (overflow.range, range) {
+        (Some((first, _)), Some((_, last))) if same_epoch => Some((first, last)),
+        (before, now) => now.or(before),
+    };
+    overflow.position = position.or(overflow.position.take());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::{Payload, Publication};
+
+    fn publications(channel: &Channel, offsets: std::ops::RangeInclusive<u64>) -> Arc<Delivery> {
+        let publications = offsets
+            .map(|offset| Publication {
+                offset: Some(offset),
+                data: Payload::json("1"),
+                event: None,
+                from: None,
+                time_ms: 0,
+                echo: true,
+                stamp: 0,
+            })
+            .collect();
+        Arc::new(Delivery::Publications { channel: channel.clone(), epoch: Some("e".into()), publications })
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_is_told_as_one_overflow_and_nothing_overtakes_it() {
+        let inbox = Inbox::new(InboxConfig { max_deliveries: 1, max_bytes: 1000 });
+        let (a, b) = (Channel::new("a").unwrap(), Channel::new("b").unwrap());
+        assert!(inbox.deliver(&a, &publications(&a, 1..=2)));
+        assert!(!inbox.deliver(&a, &publications(&a, 3..=3)));
+        assert!(!inbox.deliver(&a, &publications(&a, 4..=6)));
+        assert!(!inbox.deliver(&b, &publications(&b, 1..=1)));
+        let mail = inbox.take().await;
+        assert_eq!(mail.items.len(), 1);
+        let position = |offset| Some(Position { epoch: "e".into(), offset });
+        assert_eq!(mail.overflows[&a], Overflow { range: Some((3, 6)), position: position(6) });
+        assert_eq!(mail.overflows[&b], Overflow { range: Some((1, 1)), position: position(1) });
+        assert!(inbox.deliver(&a, &publications(&a, 7..=7)), "an emptied mailbox takes deliveries again");
+    }
+}

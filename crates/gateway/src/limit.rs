@@ -1,0 +1,96 @@
+//! Token buckets: how fast a connection may speak.
+
+use std::time::Duration;
+
+/// A rate as people write it: `100/s burst 200`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    /// Refilled each second.
+    pub per_second: f32,
+    /// The most that may come at once.
+    pub burst: f32,
+}
+
+impl std::str::FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not a rate: write `100/s` or `100/s burst 200`");
+        let (rate, burst) = match text.split_once("burst") {
+            Some((rate, burst)) => (rate.trim(), Some(burst.trim())),
+            None => (text.trim(), None),
+        };
+        let (count, unit) = rate.split_once('/').ok_or_else(wrong)?;
+        let count: f32 = count.trim().parse().map_err(|_| wrong())?;
+        let seconds = match unit.trim() {
+            "s" => 1.0,
+            "m" | "min" => 60.0,
+            "h" => 3600.0,
+            _ => return Err(wrong()),
+        };
+        let burst: f32 = burst.map_or(Ok(count), str::parse).map_err(|_| wrong())?;
+        if !(count > 0.0 && count.is_finite() && burst >= 1.0 && burst.is_finite()) {
+            return Err(format!("`{text}`: a rate is above 0 and a burst at least 1"));
+        }
+        Ok(Self { per_second: count / seconds, burst })
+    }
+}
+
+impl std::fmt::Display for Rate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/s burst {}", self.per_second, self.burst)
+    }
+}
+
+/// What one connection may still say: eight bytes, refilled when asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Bucket {
+    tokens: f32,
+    refilled_ms: u32,
+}
+
+impl Bucket {
+    /// A full bucket. `now_ms` counts from any fixed moment and may wrap.
+    pub fn full(rate: &Rate, now_ms: u32) -> Self {
+        Self { tokens: rate.burst, refilled_ms: now_ms }
+    }
+
+    /// Takes one, or says how long until there is one.
+    pub fn take(&mut self, rate: &Rate, now_ms: u32) -> Result<(), Duration> {
+        let since_ms = now_ms.wrapping_sub(self.refilled_ms);
+        self.refilled_ms = now_ms;
+        self.tokens = (self.tokens + since_ms as f32 / 1000.0 * rate.per_second).min(rate.burst);
+        if self.tokens >= 1.0 {
+            self.tokens -= 1.0;
+            return Ok(());
+        }
+        Err(Duration::from_secs_f32((1.0 - self.tokens) / rate.per_second))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_read_as_written() {
+        assert_eq!("100/s burst 200".parse(), Ok(Rate { per_second: 100.0, burst: 200.0 }));
+        assert_eq!("60/m".parse(), Ok(Rate { per_second: 1.0, burst: 60.0 }));
+        for wrong in ["", "100", "100/d", "x/s", "0/s", "-1/s", "1/s burst x", "inf/s", "NaN/s"] {
+            assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_burst_passes_then_the_rate_holds() {
+        let rate = Rate { per_second: 10.0, burst: 3.0 };
+        let start = u32::MAX - 50;
+        let mut bucket = Bucket::full(&rate, start);
+        for _ in 0..3 {
+            assert_eq!(bucket.take(&rate, start), Ok(()));
+        }
+        assert_eq!(bucket.take(&rate, start).map_err(|wait| wait.as_millis()), Err(100));
+        assert_eq!(bucket.take(&rate, start.wrapping_add(100)), Ok(()), "also across the clock's wrap");
+        assert!(bucket.take(&rate, start.wrapping_add(150)).is_err());
+    }
+}

@@ -1,0 +1,175 @@
+//! One connection: its socket, what it has half read, what waits for it, and its session.
+
+use super::timers::Tick;
+use crate::limit::Bucket;
+use crate::outbox::{Flushed, Outbox};
+use crate::places::Place;
+use crate::session::Session;
+use crate::socket::Socket;
+use crate::websocket::Reader;
+use protocol::dialect::{Dialect, Encoding, Malformed};
+use protocol::{CloseCode, Request};
+use std::cell::{OnceCell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+/// One connection. What never changes is read freely; [`State`] is borrowed for a few statements at a time, never across
+/// a call that may reach another connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// Unique on the node: the worker in the top byte, then chance, then a count.
+    pub number: u64,
+    /// How it speaks.
+    pub dialect: Dialect,
+    /// Its stream.
+    pub socket: Socket,
+    /// The rest.
+    pub state: RefCell<State>,
+    /// Its reading task, to end it when its time is over.
+    pub task: OnceCell<AbortHandle>,
+    /// Every message is sent back as it is: for the conformance suite.
+    #[cfg(feature = "echo")]
+    pub is_echo: bool,
+    _place: Place,
+}
+
+/// What changes in a connection's life.
+#[derive(Debug)]
+pub struct State {
+    /// Who it is and what it subscribes to.
+    pub session: Session,
+    /// What has half arrived.
+    pub reader: Reader,
+    /// What has not left yet.
+    pub outbox: Outbox,
+    /// How fast it may speak.
+    pub bucket: Bucket,
+    /// Messages that could not be understood.
+    pub bad_messages: u32,
+    /// Timers.
+    pub times: Times,
+    /// In the list of those to flush at the end of the turn.
+    pub is_dirty: bool,
+    /// A task waits for its socket to take more.
+    pub is_writing: bool,
+    /// What of the outbox the gauge has been told.
+    pub counted_bytes: usize,
+    /// Subscriptions on their way.
+    pub subscribing: u32,
+    /// Commands that wait for those: a client may subscribe and publish in one breath.
+    pub waiting: Option<Box<Waiting>>,
+    /// Publications the broker has not answered yet.
+    pub publishing: u32,
+    /// Told when nothing waits for the socket any more, if somebody asked.
+    pub drained: Option<Rc<Notify>>,
+    /// Why it ended, once it has.
+    pub ended: Option<CloseCode>,
+}
+
+/// A connection's deadlines, in ticks of its worker.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// When something was last read.
+    pub heard: Tick,
+    /// When a ping went out, if nothing has been read since.
+    pub pinged: Option<Tick>,
+    /// By when the session must have left its phase (`Connecting` and `Closing`).
+    pub phase_ends: Option<Tick>,
+    /// When the token ends.
+    pub expires: Option<Tick>,
+    /// Whether the client has been told that it will.
+    pub expiry_told: bool,
+    /// When the wheel looks at it next.
+    pub due: Tick,
+}
+
+/// Commands in the order they came, and the word that they have been carried out.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    /// The commands.
+    pub commands: VecDeque<Result<Request, Malformed>>,
+    /// Nothing more is read from the socket until this.
+    pub done: Rc<Notify>,
+}
+
+/// What a connection begins with.
+#[derive(Debug)]
+pub struct Opened {
+    /// Its stream.
+    pub socket: Socket,
+    /// How it speaks.
+    pub dialect: Dialect,
+    /// Who it is, as far as the handshake has told.
+    pub session: Session,
+    /// Its place among the node's connections.
+    pub place: Place,
+    /// See [`Connection::is_echo`].
+    #[cfg(feature = "echo")]
+    pub is_echo: bool,
+}
+
+impl Connection {
+    /// A connection that has said and heard nothing yet.
+    pub fn new(number: u64, opened: Opened, bucket: Bucket, times: Times) -> Self {
+        let state = State {
+            session: opened.session,
+            reader: Reader::default(),
+            outbox: Outbox::default(),
+            bucket,
+            bad_messages: 0,
+            times,
+            is_dirty: false,
+            is_writing: false,
+            counted_bytes: 0,
+            subscribing: 0,
+            waiting: None,
+            publishing: 0,
+            drained: None,
+            ended: None,
+        };
+        Self {
+            number,
+            dialect: opened.dialect,
+            socket: opened.socket,
+            state: RefCell::new(state),
+            task: OnceCell::new(),
+            #[cfg(feature = "echo")]
+            is_echo: opened.is_echo,
+            _place: opened.place,
+        }
+    }
+
+    /// How its publications are encoded.
+    pub fn encoding(&self) -> Encoding {
+        self.dialect.encoding()
+    }
+
+    /// Whether its end has been said.
+    pub fn has_ended(&self) -> bool {
+        self.state.borrow().ended.is_some()
+    }
+
+    /// Writes what waits, as far as the kernel takes it; tells how many calls and bytes that were.
+    pub fn flush(&self) -> io::Result<(Flushed, Written)> {
+        let mut written = Written::default();
+        let flushed = self.state.borrow_mut().outbox.flush(|slices| {
+            written.calls += 1;
+            let taken = self.socket.try_write(slices)?;
+            written.bytes += taken as u64;
+            Ok(taken)
+        })?;
+        Ok((flushed, written))
+    }
+}
+
+/// What a flush wrote.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Written {
+    /// Write calls.
+    pub calls: u64,
+    /// Bytes the kernel took.
+    pub bytes: u64,
+}

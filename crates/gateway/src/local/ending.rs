@@ -1,0 +1,116 @@
+//! The one way in which connections end, whatever the cause, and the order in which they are undone.
+
+use super::Local;
+use super::connection::Connection;
+use super::timers::ticks;
+use crate::session::{Phase, Stage, Subscription};
+use crate::websocket::close_frame;
+use protocol::{Cause, Channel, CloseCode};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How long the other side has to answer a close and end its stream.
+const CLOSING_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Local {
+    /// Ends a connection from this side: says why, undoes it, and waits a little for the other side.
+    pub fn close(&self, connection: &Rc<Connection>, code: CloseCode) {
+        let mut frame = Vec::new();
+        close_frame(&mut frame, Some(code.code()), code.reason());
+        self.end(connection, code, &frame, Cause::Lost);
+    }
+
+    /// The client has said goodbye: answers with its own code (RFC 6455 section 5.5.1).
+    ///
+    /// Whoever closes with 1000 or without a code has left; a page that goes away (1001) may be a reload.
+    pub fn close_answered(&self, connection: &Rc<Connection>, code: Option<u16>) {
+        let mut frame = Vec::new();
+        close_frame(&mut frame, code, "");
+        let left = matches!(code, None | Some(1000));
+        self.end(connection, CloseCode::Normal, &frame, if left { Cause::Left } else { Cause::Lost });
+    }
+
+    fn end(&self, connection: &Rc<Connection>, code: CloseCode, last_frame: &[u8], cause: Cause) {
+        {
+            let mut state = connection.state.borrow_mut();
+            if state.ended.is_some() {
+                return;
+            }
+            state.ended = Some(code);
+            state.session.phase = Phase::Closing;
+            state.waiting.take().inspect(|waiting| waiting.done.notify_one());
+            match code {
+                CloseCode::SlowConsumer => state.outbox.replace_by(last_frame),
+                // One small frame more than the bound, once.
+                _ => {
+                    let _ = state.outbox.push_own(last_frame, usize::MAX);
+                }
+            }
+        }
+        self.node.metrics.closed(code);
+        if code == CloseCode::SlowConsumer {
+            self.node.metrics.slow_consumers.inc();
+        }
+        self.set_phase_end(connection, ticks(CLOSING_TIMEOUT));
+        self.mark_dirty(connection);
+        self.undo(connection, cause);
+    }
+
+    /// The socket is gone, or its reading task is: whatever has not been undone is undone now.
+    pub fn retire(&self, connection: &Rc<Connection>) {
+        connection.socket.shutdown();
+        let abrupt = {
+            let mut state = connection.state.borrow_mut();
+            self.node.metrics.outbox_bytes.sub(state.counted_bytes as i64);
+            state.counted_bytes = 0;
+            state.outbox.clear();
+            state.waiting.take().inspect(|waiting| waiting.done.notify_one());
+            state.session.phase = Phase::Closing;
+            state.ended.replace(CloseCode::Normal).is_none()
+        };
+        if abrupt {
+            self.node.metrics.closes.with_label_values(&["connection lost"]).inc();
+            self.undo(connection, Cause::Lost);
+        }
+        if self.connections.borrow_mut().remove(&connection.number).is_some() {
+            self.node.metrics.connections.with_label_values(&[connection.dialect.name()]).dec();
+        }
+        if self.connections.borrow().is_empty() {
+            self.emptied.notify_one();
+        }
+    }
+
+    /// Hub, interest of the node, presence, gauges; the permit goes with the connection itself.
+    fn undo(&self, connection: &Rc<Connection>, cause: Cause) {
+        let subscriptions = connection.state.borrow_mut().session.end_all();
+        for subscription in &subscriptions {
+            self.undo_subscription(connection, subscription, cause);
+        }
+    }
+
+    /// Undoes one subscription that the session has already forgotten. One that is still on its way undoes itself when
+    /// it finds that out.
+    pub fn undo_subscription(&self, connection: &Rc<Connection>, subscription: &Subscription, cause: Cause) {
+        let Stage::Active(index) = subscription.stage else { return };
+        let channel = &subscription.channel;
+        let moved = self.hub.borrow_mut().detach(channel, index);
+        if let Some(moved) = moved
+            && let Some(other) = moved.state.borrow_mut().session.subscription(channel)
+        {
+            other.stage = Stage::Active(index);
+        }
+        self.exit(channel);
+        if subscription.is_member {
+            self.node.presence.leave(channel, &self.client_id(connection), cause);
+        }
+        self.node.metrics.subscriptions.dec();
+    }
+
+    /// One subscriber of a channel less on this worker.
+    pub fn exit(&self, channel: &Channel) {
+        let was_last = self.hub.borrow_mut().exit(channel);
+        if was_last {
+            self.node.leave(channel, self.index);
+        }
+    }
+}

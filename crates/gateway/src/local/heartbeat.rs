@@ -1,0 +1,190 @@
+//! What becomes due with time: pings, deadlines of a phase, and the end of tokens.
+
+use super::Local;
+use super::connection::{Connection, Times};
+use super::timers::{TICK_MS, Tick, ticks};
+use crate::session::Phase;
+use crate::websocket::ping_frame;
+use protocol::{CloseCode, Outgoing, Push};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How long before a token ends its client is told, if the token holds that long.
+const EXPIRY_NOTICE: Duration = Duration::from_secs(30);
+
+/// What is due of one connection.
+#[derive(Debug, PartialEq, Eq)]
+enum Due {
+    Ping,
+    TellExpiry(Tick),
+    Close(CloseCode),
+    /// The other side has had its time to answer the close.
+    Abandon,
+}
+
+impl Local {
+    /// Looks at every connection that is due now.
+    pub fn check_timers(&self) {
+        let now = self.tick();
+        let due = self.wheel.borrow_mut().advance(now);
+        for number in due {
+            let connection = self.connections.borrow().get(&number).cloned();
+            if let Some(connection) = connection {
+                self.check(&connection, now);
+            }
+        }
+    }
+
+    fn check(&self, connection: &Rc<Connection>, now: Tick) {
+        let (phase, times) = {
+            let state = connection.state.borrow();
+            (state.session.phase, state.times)
+        };
+        // An entry that a later one has replaced.
+        if times.due > now {
+            return;
+        }
+        let config = &self.node.config.worker;
+        match due(phase, &times, now, ticks(config.ping_interval), ticks(config.ping_timeout)) {
+            Some(Due::Ping) => self.ping(connection, now),
+            Some(Due::TellExpiry(left)) => {
+                connection.state.borrow_mut().times.expiry_told = true;
+                let in_ms = u64::from(left) * u64::from(TICK_MS);
+                self.send(connection, &Outgoing::Push(Push::Expiring { in_ms }));
+            }
+            Some(Due::Close(code)) => return self.close(connection, code),
+            Some(Due::Abandon) => {
+                connection.task.get().inspect(|task| task.abort());
+                return;
+            }
+            None => {}
+        }
+        self.set_timer(connection);
+    }
+
+    fn ping(&self, connection: &Rc<Connection>, now: Tick) {
+        connection.state.borrow_mut().times.pinged = Some(now);
+        let mut frame = Vec::new();
+        ping_frame(&mut frame);
+        self.send_frames(connection, &frame);
+    }
+
+    /// Has the connection looked at when the next of its deadlines comes.
+    fn set_timer(&self, connection: &Rc<Connection>) {
+        let config = &self.node.config.worker;
+        let mut state = connection.state.borrow_mut();
+        let next =
+            next_look(state.session.phase, &state.times, ticks(config.ping_interval), ticks(config.ping_timeout));
+        state.times.due = self.wheel.borrow_mut().set(connection.number, next);
+    }
+
+    /// The present phase ends so many ticks from now.
+    pub fn set_phase_end(&self, connection: &Rc<Connection>, in_ticks: Tick) {
+        connection.state.borrow_mut().times.phase_ends = Some(self.tick() + in_ticks);
+        self.set_timer(connection);
+    }
+
+    /// The session is known, or known anew: no phase to end, and a token that ends then.
+    pub fn set_expiry(&self, connection: &Rc<Connection>, expires_in: Option<Duration>) {
+        {
+            let mut state = connection.state.borrow_mut();
+            state.times.expires = expires_in.map(|left| self.tick().saturating_add(ticks(left)));
+            state.times.expiry_told = false;
+            if state.session.phase == Phase::Ready {
+                state.times.phase_ends = None;
+            }
+        }
+        self.set_timer(connection);
+    }
+}
+
+fn due(phase: Phase, times: &Times, now: Tick, interval: Tick, timeout: Tick) -> Option<Due> {
+    let phase_over = times.phase_ends.is_some_and(|end| end <= now);
+    match phase {
+        Phase::Closing if phase_over => return Some(Due::Abandon),
+        Phase::Closing => return None,
+        Phase::Connecting if phase_over => return Some(Due::Close(CloseCode::Unauthenticated)),
+        Phase::Connecting | Phase::Ready => {}
+    }
+    if let Some(expires) = times.expires {
+        if expires <= now {
+            return Some(Due::Close(CloseCode::TokenExpired));
+        }
+        if !times.expiry_told && expires - now <= ticks(EXPIRY_NOTICE) {
+            return Some(Due::TellExpiry(expires - now));
+        }
+    }
+    match times.pinged {
+        Some(pinged) => (pinged + timeout <= now).then_some(Due::Close(CloseCode::PingTimeout)),
+        None => (times.heard + interval <= now).then_some(Due::Ping),
+    }
+}
+
+fn next_look(phase: Phase, times: &Times, interval: Tick, timeout: Tick) -> Tick {
+    let mut next = times.phase_ends.unwrap_or(Tick::MAX);
+    if phase == Phase::Closing {
+        return next;
+    }
+    if let Some(expires) = times.expires {
+        next = next.min(if times.expiry_told { expires } else { expires.saturating_sub(ticks(EXPIRY_NOTICE)) });
+    }
+    next.min(match times.pinged {
+        Some(pinged) => pinged.saturating_add(timeout),
+        None => times.heard.saturating_add(interval),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMES: Times =
+        Times { heard: 100, pinged: None, phase_ends: None, expires: None, expiry_told: false, due: 0 };
+
+    fn at(times: &Times, now: Tick) -> Option<Due> {
+        due(Phase::Ready, times, now, 100, 80)
+    }
+
+    #[test]
+    fn a_quiet_connection_is_pinged_and_given_up_when_it_stays_quiet() {
+        assert_eq!(at(&TIMES, 199), None);
+        assert_eq!(at(&TIMES, 200), Some(Due::Ping));
+        let pinged = Times { pinged: Some(200), ..TIMES };
+        assert_eq!(at(&pinged, 279), None);
+        assert_eq!(at(&pinged, 280), Some(Due::Close(CloseCode::PingTimeout)));
+        let answered = Times { heard: 201, pinged: None, ..pinged };
+        assert_eq!(at(&answered, 280), None);
+        assert_eq!(at(&answered, 301), Some(Due::Ping));
+    }
+
+    #[test]
+    fn a_token_s_end_is_told_and_then_enforced() {
+        let notice = ticks(EXPIRY_NOTICE);
+        let times = Times { heard: 10_000, expires: Some(10_000 + notice), ..TIMES };
+        assert_eq!(at(&times, 9_999), None);
+        assert_eq!(at(&times, 10_000), Some(Due::TellExpiry(notice)));
+        let told = Times { expiry_told: true, heard: 10_000 + notice, ..times };
+        assert_eq!(at(&told, 10_000 + notice - 1), None);
+        assert_eq!(at(&told, 10_000 + notice), Some(Due::Close(CloseCode::TokenExpired)));
+    }
+
+    #[test]
+    fn whoever_shows_no_token_in_time_is_closed_and_a_closing_one_is_let_go() {
+        let times = Times { phase_ends: Some(140), ..TIMES };
+        let due_in = |phase, now| due(phase, &times, now, 100, 80);
+        assert_eq!(due_in(Phase::Connecting, 139), None);
+        assert_eq!(due_in(Phase::Connecting, 140), Some(Due::Close(CloseCode::Unauthenticated)));
+        assert_eq!(due_in(Phase::Closing, 139), None);
+        assert_eq!(due_in(Phase::Closing, 140), Some(Due::Abandon));
+    }
+
+    #[test]
+    fn the_next_look_is_at_the_nearest_deadline() {
+        assert_eq!(next_look(Phase::Ready, &TIMES, 100, 80), 200);
+        assert_eq!(next_look(Phase::Ready, &Times { pinged: Some(150), ..TIMES }, 100, 80), 230);
+        assert_eq!(next_look(Phase::Connecting, &Times { phase_ends: Some(120), ..TIMES }, 100, 80), 120);
+        let expiring = Times { expires: Some(300), ..TIMES };
+        assert_eq!(next_look(Phase::Ready, &expiring, 100, 80), 300 - ticks(EXPIRY_NOTICE));
+        assert_eq!(next_look(Phase::Closing, &Times { phase_ends: Some(500), ..TIMES }, 100, 80), 500);
+    }
+}

@@ -1,0 +1,281 @@
+//! A worker's own share of the node: its connections, its hub, and what this turn has gathered. Commands act on this;
+//! the worker's loops drive it. One thread, no locks.
+
+pub mod connection;
+pub mod ending;
+pub mod heartbeat;
+pub mod timers;
+
+use crate::hub::Hub;
+use crate::limit::Bucket;
+use crate::node::Node;
+use crate::websocket::Frames;
+use bytes::Bytes;
+use connection::{Connection, Opened, Times};
+use protocol::{CloseCode, Origin, Outgoing, Publication, Push, Refusal, Reply, Text, Welcome};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use timers::{TICK_MS, Tick, Wheel, ticks};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+
+/// A publication of this turn, and whom to answer.
+pub struct Publishing {
+    /// What the broker gets.
+    pub publish: broker::Publish,
+    /// Who asked.
+    pub connection: Rc<Connection>,
+    /// The id of the command.
+    pub id: Option<u64>,
+    /// When it was asked.
+    pub asked: Instant,
+}
+
+/// One worker's share of the node.
+pub struct Local {
+    /// Which worker this is.
+    pub index: usize,
+    /// What all workers share.
+    pub node: Arc<Node>,
+    /// Channels and their subscribers here.
+    pub hub: RefCell<Hub<Rc<Connection>>>,
+    /// Connections by number.
+    pub connections: RefCell<HashMap<u64, Rc<Connection>>>,
+    /// What this turn publishes: one batch at its end.
+    pub publishing: RefCell<Vec<Publishing>>,
+    /// Private messages whose answer has not come, by ticket.
+    pub tickets: RefCell<HashMap<u64, oneshot::Sender<bool>>>,
+    /// Deliveries of this turn: when they arrived on this node, and when (Unix ms) they left the publisher's.
+    pub delivered: RefCell<Vec<(Instant, u64)>>,
+    /// Told when something has been gathered that the end of the turn must see to.
+    pub gathered: Notify,
+    /// Told when the last connection has gone.
+    pub emptied: Notify,
+    dirty: RefCell<Vec<Rc<Connection>>>,
+    wheel: RefCell<Wheel>,
+    began: Instant,
+    next_number: Cell<u32>,
+}
+
+impl Local {
+    /// An empty share.
+    pub fn new(index: usize, node: Arc<Node>) -> Rc<Self> {
+        Rc::new(Self {
+            index,
+            node,
+            hub: RefCell::default(),
+            connections: RefCell::default(),
+            publishing: RefCell::default(),
+            tickets: RefCell::default(),
+            delivered: RefCell::default(),
+            gathered: Notify::new(),
+            emptied: Notify::new(),
+            dirty: RefCell::default(),
+            wheel: RefCell::default(),
+            began: Instant::now(),
+            next_number: Cell::new(0),
+        })
+    }
+
+    /// The present tick, by the monotonic clock.
+    pub fn tick(&self) -> Tick {
+        Tick::try_from(self.began.elapsed().as_millis() / u128::from(TICK_MS)).unwrap_or(Tick::MAX)
+    }
+
+    /// Milliseconds since the worker began; wraps.
+    pub fn now_ms(&self) -> u32 {
+        self.began.elapsed().as_millis() as u32
+    }
+
+    /// A number for a connection or a ticket: this worker, chance, a count.
+    pub fn number(&self) -> u64 {
+        let count = self.next_number.get();
+        self.next_number.set(count.wrapping_add(1));
+        (self.index as u64) << 56 | u64::from(fastrand::u32(..1 << 24)) << 32 | u64::from(count)
+    }
+
+    /// Takes a connection in: it has a number, deadlines, and its `welcome`.
+    pub fn admit(&self, opened: Opened) -> Rc<Connection> {
+        let config = &self.node.config.worker;
+        let now = self.tick();
+        let interval = ticks(config.ping_interval);
+        let connecting = opened.session.phase == crate::session::Phase::Connecting;
+        let times = Times {
+            // The first ping comes after half to one interval, or connections that came together would stay together.
+            heard: now.saturating_sub(fastrand::u32(0..=interval / 2)),
+            pinged: None,
+            phase_ends: connecting.then(|| now + ticks(self.node.config.auth.timeout)),
+            expires: None,
+            expiry_told: false,
+            due: Tick::MAX,
+        };
+        let bucket = Bucket::full(&config.message_rate, self.now_ms());
+        let identity = opened.session.identity.clone();
+        let connection = Rc::new(Connection::new(self.number(), opened, bucket, times));
+        self.connections.borrow_mut().insert(connection.number, connection.clone());
+        let dialect = connection.dialect.name();
+        self.node.metrics.connections.with_label_values(&[dialect]).inc();
+        self.node.metrics.connections_opened.with_label_values(&[dialect]).inc();
+        self.set_expiry(&connection, identity.and_then(|i| i.expires_in(SystemTime::now())));
+        self.send(&connection, &Outgoing::Push(Push::Welcome(self.welcome(&connection))));
+        connection
+    }
+
+    fn welcome(&self, connection: &Connection) -> Welcome {
+        let config = &self.node.config.worker;
+        Welcome {
+            client: self.client_id(connection),
+            node: self.node.id.as_str().into(),
+            session: format!("{:016x}", fastrand::u64(..)).into(),
+            ping_interval_ms: u64::try_from(config.ping_interval.as_millis()).unwrap_or(u64::MAX),
+            max_message_bytes: config.max_message_bytes as u64,
+        }
+    }
+
+    /// The connection's id, as others see it.
+    pub fn client_id(&self, connection: &Connection) -> Text {
+        self.node.client_id(connection.number).into()
+    }
+
+    /// Who speaks, as others see it.
+    pub fn origin(&self, connection: &Connection) -> Origin {
+        let identity = connection.state.borrow().session.identity.clone();
+        Origin {
+            client: self.client_id(connection),
+            user: identity.as_ref().map(|i| i.user.clone()),
+            info: identity.and_then(|i| i.info.clone()),
+        }
+    }
+
+    /// Answers a command, if it asked for an answer.
+    pub fn reply(&self, connection: &Rc<Connection>, id: Option<u64>, reply: Reply) {
+        if let Some(id) = id {
+            self.send(connection, &Outgoing::Reply { id, reply });
+        }
+    }
+
+    /// Answers with something that may be larger than an outbox. For answers that are sent one at a time and only after
+    /// [`Local::drained`], or they would add up.
+    pub fn reply_whole(&self, connection: &Rc<Connection>, id: Option<u64>, reply: Reply) {
+        let Some(id) = id else { return };
+        let mut buffer = Vec::new();
+        let mut frames = Frames::new(&mut buffer);
+        connection.encoding().encode(&Outgoing::Reply { id, reply }, &mut frames);
+        if !buffer.is_empty() && !connection.has_ended() {
+            let _ = connection.state.borrow_mut().outbox.push_own(&buffer, usize::MAX);
+            self.mark_dirty(connection);
+        }
+    }
+
+    /// What to wait for until nothing waits for the connection's socket; `None` when that is so already.
+    pub fn drained(&self, connection: &Connection) -> Option<Rc<Notify>> {
+        let mut state = connection.state.borrow_mut();
+        if state.outbox.is_empty() {
+            return None;
+        }
+        Some(state.drained.get_or_insert_default().clone())
+    }
+
+    /// Refuses a command.
+    pub fn refuse(&self, connection: &Rc<Connection>, command: &str, id: Option<u64>, refusal: Refusal) {
+        self.node.metrics.refused(command, refusal.code);
+        self.send(connection, &Outgoing::Refused { id, refusal });
+    }
+
+    /// Puts something into a connection's outbox; it leaves at the end of the turn.
+    pub fn send(&self, connection: &Rc<Connection>, outgoing: &Outgoing) {
+        let mut buffer = Vec::new();
+        let mut frames = Frames::new(&mut buffer);
+        connection.encoding().encode(outgoing, &mut frames);
+        let close = frames.close;
+        self.send_frames(connection, &buffer);
+        if let Some(code) = close {
+            self.close(connection, code);
+        }
+    }
+
+    /// Puts a connection's own frames into its outbox.
+    pub fn send_frames(&self, connection: &Rc<Connection>, frames: &[u8]) {
+        if frames.is_empty() || connection.has_ended() {
+            return;
+        }
+        let limit = self.node.config.worker.outbox_bytes;
+        let pushed = connection.state.borrow_mut().outbox.push_own(frames, limit);
+        match pushed {
+            Ok(()) => self.mark_dirty(connection),
+            Err(_full) => self.close(connection, CloseCode::SlowConsumer),
+        }
+    }
+
+    /// Puts frames that many share into a connection's outbox; false if it is too slow for them and now closing.
+    pub fn send_shared(&self, connection: &Rc<Connection>, frames: &Bytes) -> bool {
+        let pushed = {
+            let mut state = connection.state.borrow_mut();
+            if state.ended.is_some() {
+                return false;
+            }
+            state.outbox.push_shared(frames, self.node.config.worker.outbox_bytes)
+        };
+        match pushed {
+            Ok(()) => {
+                self.mark_dirty(connection);
+                true
+            }
+            Err(_full) => {
+                self.close(connection, CloseCode::SlowConsumer);
+                false
+            }
+        }
+    }
+
+    /// Has a connection flushed at the end of the turn.
+    pub fn mark_dirty(&self, connection: &Rc<Connection>) {
+        {
+            let mut state = connection.state.borrow_mut();
+            // One that waits for its socket is flushed by that.
+            if state.is_dirty || state.is_writing {
+                return;
+            }
+            state.is_dirty = true;
+        }
+        let mut dirty = self.dirty.borrow_mut();
+        dirty.push(connection.clone());
+        if dirty.len() == 1 {
+            self.gathered.notify_one();
+        }
+    }
+
+    /// Those to flush at the end of this turn.
+    pub fn take_dirty(&self) -> Vec<Rc<Connection>> {
+        std::mem::take(&mut self.dirty.borrow_mut())
+    }
+
+    /// Gathers a publication for the end of the turn.
+    pub fn publish(&self, publishing: Publishing) {
+        publishing.connection.state.borrow_mut().publishing += 1;
+        self.publishing.borrow_mut().push(publishing);
+        self.gathered.notify_one();
+    }
+
+    /// A publication as it leaves this node: stamped with the time and chance.
+    pub fn stamp(&self, origin: Origin, data: protocol::Payload, event: Option<String>, echo: bool) -> Publication {
+        Publication {
+            offset: None,
+            data,
+            event: event.map(Text::from),
+            from: Some(origin),
+            time_ms: unix_ms(),
+            echo,
+            stamp: fastrand::u64(..),
+        }
+    }
+}
+
+/// The wall clock, in Unix milliseconds.
+pub fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,144 @@
+//! What a gateway counts. Labels come from closed sets: dialects, commands, codes; never a channel or a user.
+
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+use protocol::{CloseCode, ErrorCode};
+
+/// Seconds, from a quarter of a millisecond to four seconds.
+const LATENCY_BUCKETS: &[f64] =
+    &[0.000_25, 0.000_5, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 2.0, 4.0];
+
+/// Counters of one node.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Open connections by dialect.
+    pub connections: IntGaugeVec,
+    /// Connections ever taken over, by dialect.
+    pub connections_opened: IntCounterVec,
+    /// Connections ended, by close code.
+    pub closes: IntCounterVec,
+    /// HTTP requests refused before an upgrade, by status.
+    pub http_refusals: IntCounterVec,
+    /// Commands by type and outcome (`ok` or an error code).
+    pub commands: IntCounterVec,
+    /// Publications taken from clients.
+    pub publications_in: IntCounter,
+    /// Publications put into clients' outboxes.
+    pub deliveries: IntCounter,
+    /// Bytes read from clients' sockets.
+    pub bytes_in: IntCounter,
+    /// Bytes written to clients' sockets.
+    pub bytes_out: IntCounter,
+    /// Write calls on clients' sockets.
+    pub writes: IntCounter,
+    /// From a publish command to its answer.
+    pub publish_seconds: Histogram,
+    /// From the arrival of publications on this node to the last write of their turn.
+    pub fanout_seconds: Histogram,
+    /// From the publisher's node (by its clock) to the last write of their turn on this one.
+    pub delivery_seconds: Histogram,
+    /// How long the halves of turns take: taking mail (`take`), publishing and writing (`end`).
+    pub turn_seconds: HistogramVec,
+    /// Bytes that wait in outboxes.
+    pub outbox_bytes: IntGauge,
+    /// Connections closed because their outbox was full.
+    pub slow_consumers: IntCounter,
+    /// Deliveries that did not fit a worker's inbox.
+    pub inbox_overflows: IntCounter,
+    /// Gaps told to subscribers, one a channel and worker.
+    pub gaps: IntCounter,
+    /// Subscriptions of this node's connections.
+    pub subscriptions: IntGauge,
+    /// Channels this node is subscribed to.
+    pub channels: IntGauge,
+    /// Messages that could not be understood.
+    pub bad_messages: IntCounter,
+    /// Age of the node's presence lease in seconds.
+    pub lease_age_seconds: Gauge,
+}
+
+impl Metrics {
+    /// Registers everything.
+    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let r = Register(registry);
+        Ok(Self {
+            connections: r.gauges("connections", "Open connections", &["dialect"])?,
+            connections_opened: r.counters("connections_opened_total", "Connections taken over", &["dialect"])?,
+            closes: r.counters("closes_total", "Connections ended, by close code", &["code"])?,
+            http_refusals: r.counters("http_refusals_total", "HTTP requests refused, by status", &["status"])?,
+            commands: r.counters("commands_total", "Commands by type and outcome", &["type", "outcome"])?,
+            publications_in: r.counter("publications_in_total", "Publications taken from clients")?,
+            deliveries: r.counter("deliveries_total", "Publications handed to clients' sockets")?,
+            bytes_in: r.counter("bytes_in_total", "Bytes read from clients")?,
+            bytes_out: r.counter("bytes_out_total", "Bytes written to clients")?,
+            writes: r.counter("socket_writes_total", "Write calls on clients' sockets")?,
+            publish_seconds: r.histogram("publish_seconds", "From a publish command to its answer")?,
+            fanout_seconds: r.histogram("fanout_seconds", "From arrival on this node to the turn's last write")?,
+            delivery_seconds: r
+                .histogram("delivery_seconds", "From the publisher's node to the turn's last write here")?,
+            turn_seconds: r.histograms("turn_seconds", "How long the halves of a worker's turns take", &["half"])?,
+            outbox_bytes: r.gauge("outbox_bytes", "Bytes waiting for clients that read slowly")?,
+            slow_consumers: r.counter("slow_consumers_total", "Connections closed for reading too slowly")?,
+            inbox_overflows: r.counter("inbox_overflows_total", "Deliveries that did not fit a worker's inbox")?,
+            gaps: r.counter("gaps_total", "Gaps told to subscribers, one a channel and worker")?,
+            subscriptions: r.gauge("subscriptions", "Subscriptions of this node's connections")?,
+            channels: r.gauge("channels", "Channels this node is subscribed to")?,
+            bad_messages: r.counter("bad_messages_total", "Messages that could not be understood")?,
+            lease_age_seconds: r.float_gauge("lease_age_seconds", "Since the presence lease was last renewed")?,
+        })
+    }
+
+    /// Counts an ended connection.
+    pub fn closed(&self, code: CloseCode) {
+        self.closes.with_label_values(&[code.reason()]).inc();
+    }
+
+    /// Counts a refused command.
+    pub fn refused(&self, command: &str, code: ErrorCode) {
+        self.commands.with_label_values(&[command, code.as_str()]).inc();
+    }
+
+    /// Counts a command that was carried out.
+    pub fn done(&self, command: &str) {
+        self.commands.with_label_values(&[command, "ok"]).inc();
+    }
+}
+
+struct Register<'a>(&'a Registry);
+
+impl Register<'_> {
+    fn put<C: prometheus::core::Collector + Clone + 'static>(&self, collector: C) -> prometheus::Result<C> {
+        self.0.register(Box::new(collector.clone()))?;
+        Ok(collector)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+        self.put(IntCounter::new(name, help)?)
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+        self.put(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        self.put(IntGauge::new(name, help)?)
+    }
+
+    fn float_gauge(&self, name: &str, help: &str) -> prometheus::Result<Gauge> {
+        self.put(Gauge::new(name, help)?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+        self.put(IntGaugeVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn histograms(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<HistogramVec> {
+        let options = HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec());
+        self.put(HistogramVec::new(options, labels)?)
+    }
+
+    fn histogram(&self, name: &str, help: &str) -> prometheus::Result<Histogram> {
+        self.put(Histogram::with_opts(HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec()))?)
+    }
+}

@@ -1,0 +1,366 @@
+//! This node in the cluster: which of its workers want which channels, and what arrives for whom.
+
+use crate::auth::Auth;
+use crate::config::Config;
+use crate::hub::Ticket;
+use crate::inbox::{Inbox, Item};
+use crate::metrics::Metrics;
+use crate::places::Places;
+use broker::{Broker, Delivery, Health, Sink};
+use bytes::Bytes;
+use presence::Presence;
+use protocol::order::Order;
+use protocol::{Channel, Position};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// The most workers of a node: the interest in a channel is a set of bits.
+pub const MAX_WORKERS: usize = 64;
+
+/// What all parts of a node share.
+pub struct Node {
+    /// `<id>.<incarnation>`: a restarted node is another one.
+    pub name: String,
+    /// `<id>`, shown to clients.
+    pub id: String,
+    /// Its configuration.
+    pub config: Config,
+    /// Checks tokens.
+    pub auth: Auth,
+    /// Carries publications.
+    pub broker: Arc<dyn Broker>,
+    /// Keeps members.
+    pub presence: Arc<dyn Presence>,
+    /// Places for connections.
+    pub places: Places,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Where deliveries go.
+    pub router: Arc<Router>,
+    /// Set once, when the node begins to stop.
+    pub draining: CancellationToken,
+    /// Held while interest in a channel changes and the broker is told, so that the broker hears it in that order.
+    interest: Mutex<VecDeque<(Instant, Channel)>>,
+}
+
+impl Node {
+    /// Joins the parts.
+    pub fn new(
+        id: String,
+        name: String,
+        config: Config,
+        broker: Arc<dyn Broker>,
+        presence: Arc<dyn Presence>,
+        metrics: Arc<Metrics>,
+        router: Arc<Router>,
+    ) -> Self {
+        let auth = Auth::new(&config.auth);
+        let draining = CancellationToken::new();
+        let limits = &config.worker;
+        let places = Places::new(limits.connections_max, limits.connections_per_address_max);
+        Self { name, id, config, auth, broker, presence, places, metrics, router, draining, interest: Mutex::default() }
+    }
+
+    /// Whether the node may take traffic, or why not.
+    pub fn readiness(&self) -> Result<(), String> {
+        if self.draining.is_cancelled() {
+            return Err("the node is draining".to_owned());
+        }
+        match self.broker.health() {
+            Health::Ready => Ok(()),
+            Health::NotReady(reason) => Err(reason),
+        }
+    }
+
+    /// A worker wants a channel delivered; its inbox is told from which position on.
+    pub fn join(&self, channel: &Channel, worker: usize, ticket: Ticket, positioned: bool) {
+        let _order = lock(&self.interest);
+        if self.router.join(channel, worker, ticket) == Joined::First {
+            self.metrics.channels.inc();
+            self.broker.subscribe(channel, positioned);
+        }
+    }
+
+    /// A worker has no more subscribers of a channel. The node stays subscribed for a while: many come back.
+    pub fn leave(&self, channel: &Channel, worker: usize) {
+        let mut idle = lock(&self.interest);
+        if self.router.leave(channel, worker) {
+            idle.push_back((Instant::now() + self.config.subscribe_linger, channel.clone()));
+        }
+    }
+
+    /// Unsubscribes from channels that nobody came back to.
+    pub fn sweep(&self, now: Instant) {
+        let mut idle = lock(&self.interest);
+        while idle.front().is_some_and(|(due, _)| *due <= now) {
+            let Some((_, channel)) = idle.pop_front() else { return };
+            if self.router.forget_idle(&channel, now, self.config.subscribe_linger) {
+                self.metrics.channels.dec();
+                self.broker.unsubscribe(&channel);
+            }
+        }
+    }
+
+    /// Sweeps for ever.
+    pub async fn sweep_forever(&self) {
+        let mut every = tokio::time::interval(Duration::from_millis(500));
+        loop {
+            let now = every.tick().await;
+            self.sweep(now);
+        }
+    }
+
+    /// Sends an order to a node; false when there is no such node or it cannot be reached.
+    pub async fn order(&self, node: &str, order: Order) -> bool {
+        if node == self.name {
+            return self.router.take_order(order);
+        }
+        self.broker.direct(node, order.encode()).await.unwrap_or(false)
+    }
+
+    /// Puts something into every worker's inbox.
+    pub fn tell_workers(&self, item: impl Fn() -> Item) {
+        self.router.inboxes.iter().for_each(|inbox| inbox.put(item()));
+    }
+
+    /// The connection id that clients see.
+    pub fn client_id(&self, connection: u64) -> String {
+        format!("{}.{connection:016x}", self.name)
+    }
+}
+
+/// The node's name and the connection's number in a connection id.
+pub fn parse_client_id(id: &str) -> Option<(&str, u64)> {
+    let (node, number) = id.rsplit_once('.')?;
+    let is_hex = number.len() == 16 && number.bytes().all(|b| b.is_ascii_hexdigit());
+    if !is_hex {
+        return None;
+    }
+    Some((node, u64::from_str_radix(number, 16).ok()?))
+}
+
+/// The worker that a connection's number belongs to: its top byte.
+pub const fn worker_of(connection: u64) -> usize {
+    (connection >> 56) as usize
+}
+
+/// Whether a worker was the first to want a channel.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Joined {
+    /// It was: the broker has to be asked.
+    First,
+    /// The channel is already delivered here, or asked for.
+    Later,
+}
+
+/// Hands deliveries to the workers concerned.
+pub struct Router {
+    inboxes: Vec<Arc<Inbox>>,
+    routes: Mutex<HashMap<Channel, Route>>,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Debug, Default)]
+struct Route {
+    /// Workers that are delivered to, as bits.
+    workers: u64,
+    /// Workers that wait for the channel to open.
+    waiting: Vec<(usize, Ticket)>,
+    is_open: bool,
+    position: Option<Position>,
+    idle_since: Option<Instant>,
+}
+
+impl Router {
+    /// Routes to these workers.
+    pub fn new(inboxes: Vec<Arc<Inbox>>, metrics: Arc<Metrics>) -> Self {
+        Self { inboxes, routes: Mutex::default(), metrics }
+    }
+
+    /// The workers' inboxes.
+    pub fn inboxes(&self) -> &[Arc<Inbox>] {
+        &self.inboxes
+    }
+
+    fn join(&self, channel: &Channel, worker: usize, ticket: Ticket) -> Joined {
+        let mut routes = lock(&self.routes);
+        let Some(route) = routes.get_mut(channel) else {
+            let route = Route { waiting: vec![(worker, ticket)], ..Route::default() };
+            routes.insert(channel.clone(), route);
+            return Joined::First;
+        };
+        route.idle_since = None;
+        if route.is_open {
+            route.workers |= 1 << worker;
+            self.open(worker, channel, ticket, route.position.clone());
+        } else {
+            route.waiting.retain(|(waiting, _)| *waiting != worker);
+            route.waiting.push((worker, ticket));
+        }
+        Joined::Later
+    }
+
+    /// True if nobody is left.
+    fn leave(&self, channel: &Channel, worker: usize) -> bool {
+        let mut routes = lock(&self.routes);
+        let Some(route) = routes.get_mut(channel) else { return false };
+        route.workers &= !(1 << worker);
+        route.waiting.retain(|(waiting, _)| *waiting != worker);
+        let is_idle = route.workers == 0 && route.waiting.is_empty();
+        if is_idle {
+            route.idle_since = Some(Instant::now());
+        }
+        is_idle
+    }
+
+    /// True if the channel has had nobody for that long, and is forgotten.
+    fn forget_idle(&self, channel: &Channel, now: Instant, linger: Duration) -> bool {
+        let mut routes = lock(&self.routes);
+        let is_idle = routes.get(channel).and_then(|r| r.idle_since).is_some_and(|since| since + linger <= now);
+        if is_idle {
+            routes.remove(channel);
+        }
+        is_idle
+    }
+
+    fn open(&self, worker: usize, channel: &Channel, ticket: Ticket, position: Option<Position>) {
+        if let Some(inbox) = self.inboxes.get(worker) {
+            inbox.put(Item::Opened { channel: channel.clone(), ticket, position });
+        }
+    }
+
+    fn opened(&self, channel: &Channel, position: Option<Position>) {
+        let mut routes = lock(&self.routes);
+        let Some(route) = routes.get_mut(channel) else { return };
+        route.is_open = true;
+        route.position = position;
+        for (worker, ticket) in std::mem::take(&mut route.waiting) {
+            route.workers |= 1 << worker;
+            self.open(worker, channel, ticket, route.position.clone());
+        }
+    }
+
+    /// The position moves and the delivery is put under one lock, so that a worker that joins misses and repeats nothing.
+    fn route(&self, channel: &Channel, position: Option<Position>, delivery: &Arc<Delivery>) {
+        let mut routes = lock(&self.routes);
+        let Some(route) = routes.get_mut(channel).filter(|route| route.is_open) else { return };
+        if position.is_some() {
+            route.position = position;
+        }
+        let mut workers = route.workers;
+        while workers != 0 {
+            let worker = workers.trailing_zeros() as usize;
+            workers &= workers - 1;
+            if self.inboxes.get(worker).is_some_and(|inbox| !inbox.deliver(channel, delivery)) {
+                self.metrics.inbox_overflows.inc();
+            }
+        }
+    }
+
+    /// Hands an order to the worker it is for; false if there is none.
+    pub fn take_order(&self, order: Order) -> bool {
+        let number = match &order {
+            Order::Message { connection, .. } => *connection,
+            Order::Answer { ticket, .. } => *ticket,
+        };
+        let Some(inbox) = self.inboxes.get(worker_of(number)) else { return false };
+        inbox.put(Item::Order(order));
+        true
+    }
+
+    fn direct(&self, bytes: Bytes) {
+        match Order::decode(bytes) {
+            Ok(order) => {
+                self.take_order(order);
+            }
+            Err(error) => tracing::warn!(%error, "another node sent an order that cannot be read"),
+        }
+    }
+}
+
+impl Sink for Router {
+    fn deliver(&self, delivery: Delivery) {
+        let (channel, position) = match &delivery {
+            Delivery::Opened { channel, position } => return self.opened(channel, position.clone()),
+            Delivery::Direct(bytes) => return self.direct(bytes.clone()),
+            // No order to all nodes exists yet.
+            Delivery::Control(_) => return,
+            Delivery::Publications { channel, epoch, publications } => {
+                let last = publications.iter().rev().find_map(|p| p.offset);
+                let position = epoch.clone().zip(last).map(|(epoch, offset)| Position { epoch, offset });
+                (channel.clone(), position)
+            }
+            Delivery::Gap { channel, position, .. } => (channel.clone(), position.clone()),
+            Delivery::Membership { channel, .. } => (channel.clone(), None),
+        };
+        self.route(&channel, position, &Arc::new(delivery));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while it was held is a fault that has been told; what it guards is whole between statements.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inbox::InboxConfig;
+
+    fn router(workers: usize) -> Router {
+        let metrics = Arc::new(Metrics::new(&prometheus::Registry::new()).unwrap());
+        let inboxes = (0..workers).map(|_| Arc::new(Inbox::new(InboxConfig::default()))).collect();
+        Router::new(inboxes, metrics)
+    }
+
+    fn at(offset: u64) -> Option<Position> {
+        Some(Position { epoch: "e".into(), offset })
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_joins_an_open_channel_begins_where_the_others_are() {
+        let router = router(2);
+        let channel = Channel::new("c").unwrap();
+        assert_eq!(router.join(&channel, 0, 1), Joined::First);
+        router.deliver(Delivery::Opened { channel: channel.clone(), position: at(5) });
+        let gap = Delivery::Gap { channel: channel.clone(), range: Some((6, 7)), position: at(7) };
+        router.deliver(gap.clone());
+        assert_eq!(router.join(&channel, 1, 9), Joined::Later);
+        router.deliver(gap);
+        let first = router.inboxes()[0].take().await.items;
+        let second = router.inboxes()[1].take().await.items;
+        assert!(matches!(&first[0], Item::Opened { ticket: 1, position, .. } if *position == at(5)));
+        assert_eq!(first.len(), 3);
+        assert!(matches!(&second[0], Item::Opened { ticket: 9, position, .. } if *position == at(7)));
+        assert_eq!(second.len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_channel_is_forgotten_only_when_nobody_came_back_for_the_linger() {
+        let router = router(1);
+        let channel = Channel::new("c").unwrap();
+        let linger = Duration::from_secs(5);
+        router.join(&channel, 0, 1);
+        assert!(router.leave(&channel, 0));
+        tokio::time::advance(Duration::from_secs(3)).await;
+        router.join(&channel, 0, 2);
+        assert!(router.leave(&channel, 0));
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert!(!router.forget_idle(&channel, Instant::now(), linger), "it was used in between");
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert!(router.forget_idle(&channel, Instant::now(), linger));
+        assert_eq!(router.join(&channel, 0, 3), Joined::First);
+    }
+
+    #[test]
+    fn connection_ids_name_node_and_connection() {
+        assert_eq!(parse_client_id("n1.abc.01000000000000ff"), Some(("n1.abc", 0x0100_0000_0000_00ff)));
+        assert_eq!(worker_of(0x0100_0000_0000_00ff), 1);
+        for wrong in ["", "n1", "n1.abc.12", "n1.abc.+1000000000000ff", "n1.abc.zz000000000000ff"] {
+            assert_eq!(parse_client_id(wrong), None, "{wrong}");
+        }
+    }
+}

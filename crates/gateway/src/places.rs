@@ -1,0 +1,119 @@
+//! Places for connections: so many on the node, and so many from one address. A place is given back when it is dropped.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Connections by address.
+type Counts = Arc<Mutex<HashMap<IpAddr, usize>>>;
+
+/// The node's places.
+#[derive(Debug)]
+pub struct Places {
+    total: usize,
+    free: Arc<Semaphore>,
+    per_address_max: Option<usize>,
+    by_address: Counts,
+}
+
+/// One taken place.
+#[derive(Debug)]
+pub struct Place {
+    _permit: OwnedSemaphorePermit,
+    address: Option<(IpAddr, Counts)>,
+}
+
+/// This address has as many connections as it may.
+#[derive(Debug, PartialEq, Eq)]
+pub struct AddressFull;
+
+impl Places {
+    /// So many places, and so many of them for one address.
+    pub fn new(total: usize, per_address_max: Option<usize>) -> Self {
+        let total = total.min(Semaphore::MAX_PERMITS);
+        Self { total, free: Arc::new(Semaphore::new(total)), per_address_max, by_address: Arc::default() }
+    }
+
+    /// A place, if there is one.
+    pub fn take(&self) -> Option<Place> {
+        let permit = self.free.clone().try_acquire_owned().ok()?;
+        Some(Place { _permit: permit, address: None })
+    }
+
+    /// Whether nobody has one.
+    pub fn are_free(&self) -> bool {
+        self.free.available_permits() == self.total
+    }
+
+    /// Notes whose place it is, now that the address is known.
+    ///
+    /// # Errors
+    /// When the address has as many as it may.
+    pub fn assign(&self, place: &mut Place, address: IpAddr) -> Result<(), AddressFull> {
+        let Some(max) = self.per_address_max else { return Ok(()) };
+        // One host has many addresses of IPv6; the /64 is what is given to it.
+        let address = network(address);
+        let mut counts = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_default();
+        if *count >= max {
+            return Err(AddressFull);
+        }
+        *count += 1;
+        place.address = Some((address, self.by_address.clone()));
+        Ok(())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some((address, counts)) = self.address.take() else { return };
+        let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&address);
+            }
+        }
+    }
+}
+
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !u128::from(u64::MAX)).into()),
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_given_back() {
+        let places = Places::new(2, None);
+        let (a, b) = (places.take(), places.take());
+        assert!(a.is_some() && b.is_some() && places.take().is_none());
+        drop(a);
+        assert!(!places.are_free() && places.take().is_some());
+        drop(b);
+        assert!(places.are_free());
+    }
+
+    #[test]
+    fn an_address_has_only_so_many() {
+        let places = Places::new(100, Some(1));
+        let take = |address: &str| {
+            let mut place = places.take().unwrap();
+            places.assign(&mut place, address.parse().unwrap()).map(|()| place)
+        };
+        let first = take("192.0.2.1").unwrap();
+        assert_eq!(take("192.0.2.1").err(), Some(AddressFull));
+        assert_eq!(take("::ffff:192.0.2.1").err(), Some(AddressFull), "the same address in another form");
+        assert!(take("192.0.2.2").is_ok());
+        let v6 = take("2001:db8::1").unwrap();
+        assert_eq!(take("2001:db8::2").err(), Some(AddressFull), "the same /64");
+        drop((first, v6));
+        assert!(take("192.0.2.1").is_ok());
+    }
+}

@@ -1,0 +1,179 @@
+//! May this identity do this in this channel, and what does the channel keep: namespaces by pattern.
+
+use crate::auth::Identity;
+use broker::Retention;
+use protocol::{Channel, ErrorCode, Refusal};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Who may do something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Whoever may connect.
+    Anyone,
+    /// Whoever has shown a token.
+    Authenticated,
+    /// No client.
+    Nobody,
+}
+
+impl FromStr for Access {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "anyone" => Ok(Self::Anyone),
+            "authenticated" => Ok(Self::Authenticated),
+            "nobody" => Ok(Self::Nobody),
+            _ => Err(format!("`{text}`: anyone, authenticated or nobody")),
+        }
+    }
+}
+
+/// Which channels a namespace takes: a name, or the beginning of names followed by `*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern {
+    text: String,
+    open: bool,
+}
+
+impl Default for Pattern {
+    fn default() -> Self {
+        Self { text: String::new(), open: true }
+    }
+}
+
+impl FromStr for Pattern {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, open) = text.strip_suffix('*').map_or((text, false), |name| (name, true));
+        if name.contains('*') || text.is_empty() {
+            return Err(format!("`{text}`: a channel's name, or the beginning of names and one `*` at the end"));
+        }
+        Ok(Self { text: name.to_owned(), open })
+    }
+}
+
+impl Pattern {
+    /// Whether a channel is among these.
+    pub fn takes(&self, channel: &str) -> bool {
+        if self.open { channel.starts_with(&self.text) } else { channel == self.text }
+    }
+}
+
+/// The rules of a set of channels.
+#[derive(Debug, Clone)]
+pub struct Namespace {
+    /// Which channels.
+    pub pattern: Pattern,
+    /// Who may subscribe, and see presence and history.
+    pub subscribe: Access,
+    /// Who may publish.
+    pub publish: Access,
+    /// Whether members are kept.
+    pub presence: bool,
+    /// Whether subscribers are told who comes and goes.
+    pub join_leave: bool,
+    /// What the log keeps; without it publications are at most once.
+    pub history: Option<Retention>,
+    /// The largest payload, where it is smaller than the transport's limit.
+    pub max_message_bytes: Option<usize>,
+}
+
+impl Default for Namespace {
+    fn default() -> Self {
+        Self {
+            pattern: Pattern::default(),
+            subscribe: Access::Anyone,
+            publish: Access::Anyone,
+            presence: true,
+            join_leave: true,
+            history: Some(Retention { size: 100, ttl: Duration::from_secs(300) }),
+            max_message_bytes: None,
+        }
+    }
+}
+
+/// What a client wants to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Be delivered the channel's publications, read its log, or see who is there.
+    Subscribe,
+    /// Send to it.
+    Publish,
+}
+
+/// The namespaces, in the order they are tried.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    namespaces: Vec<Arc<Namespace>>,
+}
+
+impl Policy {
+    /// A policy of these namespaces; the first that takes a channel rules it.
+    pub fn new(namespaces: Vec<Namespace>) -> Self {
+        Self { namespaces: namespaces.into_iter().map(Arc::new).collect() }
+    }
+
+    /// The namespace of a channel.
+    pub fn namespace(&self, channel: &str) -> Option<&Arc<Namespace>> {
+        self.namespaces.iter().find(|n| n.pattern.takes(channel))
+    }
+
+    /// The namespace of a channel, if `identity` (none: anonymous) may do this there.
+    pub fn allow(
+        &self,
+        identity: Option<&Identity>,
+        action: Action,
+        channel: &Channel,
+    ) -> Result<&Arc<Namespace>, Refusal> {
+        let Some(namespace) = self.namespace(channel) else {
+            return Err(Refusal::new(ErrorCode::UnknownChannel, "no namespace takes this channel"));
+        };
+        let access = match action {
+            Action::Subscribe => namespace.subscribe,
+            Action::Publish => namespace.publish,
+        };
+        match access {
+            Access::Anyone => Ok(namespace),
+            Access::Authenticated if identity.is_some() => Ok(namespace),
+            Access::Authenticated => Err(Refusal::new(ErrorCode::PermissionDenied, "this channel asks for a token")),
+            Access::Nobody => Err(Refusal::new(ErrorCode::PermissionDenied, "no client may do this in this channel")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_take_names_and_beginnings_of_names() {
+        let takes = |pattern: &str, channel: &str| pattern.parse::<Pattern>().unwrap().takes(channel);
+        assert!(takes("*", "anything"));
+        assert!(takes("chat:*", "chat:lobby"));
+        assert!(!takes("chat:*", "chatter"));
+        assert!(takes("news", "news") && !takes("news", "news2"));
+        assert!("a*b".parse::<Pattern>().is_err() && "".parse::<Pattern>().is_err());
+    }
+
+    #[test]
+    fn access_is_decided_by_namespace_and_identity() {
+        let channel = Channel::new("chat:lobby").unwrap();
+        let ann = Identity { user: "ann".into(), info: None, expires_at: None };
+        let policy = |publish| {
+            let pattern = "chat:*".parse().unwrap();
+            Policy::new(vec![Namespace { pattern, publish, ..Namespace::default() }])
+        };
+        let code = |publish, who| {
+            policy(publish).allow(who, Action::Publish, &channel).map(|_| ()).map_err(|refusal| refusal.code)
+        };
+        assert_eq!(code(Access::Anyone, None), Ok(()));
+        assert_eq!(code(Access::Authenticated, None), Err(ErrorCode::PermissionDenied));
+        assert_eq!(code(Access::Authenticated, Some(&ann)), Ok(()));
+        assert_eq!(code(Access::Nobody, Some(&ann)), Err(ErrorCode::PermissionDenied));
+        let elsewhere = Channel::new("news").unwrap();
+        let unknown = policy(Access::Anyone).allow(None, Action::Subscribe, &elsewhere).map(|_| ());
+        assert_eq!(unknown.map_err(|r| r.code), Err(ErrorCode::UnknownChannel));
+    }
+}

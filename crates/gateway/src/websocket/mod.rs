@@ -1,0 +1,10 @@
+//! RFC 6455 framing for the server's side, without sockets: bytes in, messages out, and the reverse.
+//!
+//! tungstenite parses and checks frame headers; reassembly, limits and masking are done here, because its own
+//! connection keeps and zero-fills a read buffer for every socket, which an idle connection must not cost.
+
+mod read;
+mod write;
+
+pub use read::{Event, Reader, ReaderLimits};
+pub use write::{Frames, close_frame, ping_frame, pong_frame};

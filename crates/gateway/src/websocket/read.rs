@@ -1,0 +1,246 @@
+//! Bytes from a client to whole messages, within limits and the rules of RFC 6455.
+
+use protocol::CloseCode;
+use protocol::dialect::Incoming;
+use std::io::Cursor;
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode as FrameCloseCode, Control, Data, OpCode};
+
+/// RFC 6455 section 5.5.
+const MAX_CONTROL_BYTES: u64 = 125;
+
+/// What the pieces of a fragmented message must hold on average: below it, framing costs more than the content.
+const MIN_FRAGMENT_BYTES: usize = 64;
+
+/// Fragments that any message may have, however small its limit.
+const FRAGMENTS_FLOOR: usize = 128;
+
+/// How large things may grow.
+#[derive(Debug, Clone, Copy)]
+pub struct ReaderLimits {
+    /// The largest message, all fragments together.
+    pub max_message_bytes: usize,
+}
+
+impl ReaderLimits {
+    fn max_fragments(&self) -> usize {
+        (self.max_message_bytes / MIN_FRAGMENT_BYTES).max(FRAGMENTS_FLOOR)
+    }
+}
+
+/// What a client's frames amount to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// A whole message.
+    Message(Incoming<'a>),
+    /// A ping, to be answered with the same bytes.
+    Ping(&'a [u8]),
+    /// A pong: the client lives.
+    Pong,
+    /// The client says goodbye, perhaps with a code. Nothing it sends after this counts.
+    Close(Option<u16>),
+}
+
+/// Reassembles messages. Holds memory only while a frame or a message is incomplete.
+#[derive(Debug, Default)]
+pub struct Reader {
+    partial: Option<Box<Partial>>,
+}
+
+#[derive(Debug, Default)]
+struct Partial {
+    /// The bytes of a frame that has not wholly arrived.
+    frame: Vec<u8>,
+    /// The unmasked fragments of a message that is not finished.
+    message: Option<Message>,
+}
+
+#[derive(Debug)]
+struct Message {
+    is_text: bool,
+    fragments: usize,
+    bytes: Vec<u8>,
+}
+
+impl Reader {
+    /// Whether a frame or message is incomplete.
+    pub fn is_partial(&self) -> bool {
+        self.partial.is_some()
+    }
+
+    /// Takes what was read and hands on whatever it completes. `input` is unmasked in place.
+    ///
+    /// # Errors
+    /// The code to close with: nothing after the violation is looked at.
+    pub fn feed(
+        &mut self,
+        input: &mut [u8],
+        limits: &ReaderLimits,
+        each: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), CloseCode> {
+        let mut held = match &mut self.partial {
+            Some(partial) if !partial.frame.is_empty() => {
+                partial.frame.extend_from_slice(input);
+                std::mem::take(&mut partial.frame)
+            }
+            _ => {
+                let used = self.frames(input, limits, each)?;
+                return self.keep(&input[used..]);
+            }
+        };
+        let used = self.frames(&mut held, limits, each)?;
+        if used == 0 {
+            // Still the same frame: its buffer goes back instead of being copied, or a large frame would cost the square.
+            self.partial.get_or_insert_default().frame = held;
+            return Ok(());
+        }
+        self.keep(&held[used..])
+    }
+
+    fn keep(&mut self, rest: &[u8]) -> Result<(), CloseCode> {
+        if !rest.is_empty() {
+            self.partial.get_or_insert_default().frame.extend_from_slice(rest);
+        } else if self.partial.as_ref().is_some_and(|p| p.message.is_none()) {
+            self.partial = None;
+        }
+        Ok(())
+    }
+
+    /// Handles every whole frame at the start of `input`; returns how many bytes they took.
+    fn frames(
+        &mut self,
+        input: &mut [u8],
+        limits: &ReaderLimits,
+        each: &mut dyn FnMut(Event<'_>),
+    ) -> Result<usize, CloseCode> {
+        let mut used = 0;
+        loop {
+            let mut cursor = Cursor::new(&input[used..]);
+            let parsed = FrameHeader::parse(&mut cursor).map_err(|_| CloseCode::ProtocolError)?;
+            let Some((header, length)) = parsed else { return Ok(used) };
+            let start = used + usize::try_from(cursor.position()).unwrap_or(0);
+            let length = self.admit(&header, length, limits)?;
+            if input.len() - start < length {
+                return Ok(used);
+            }
+            let payload = &mut input[start..start + length];
+            unmask(payload, header.mask.ok_or(CloseCode::ProtocolError)?);
+            used = start + length;
+            if self.frame(&header, payload, limits, each)? {
+                return Ok(input.len());
+            }
+        }
+    }
+
+    /// Everything that can be said of a frame from its header alone, before any of its payload is kept.
+    fn admit(&self, header: &FrameHeader, length: u64, limits: &ReaderLimits) -> Result<usize, CloseCode> {
+        if header.rsv1 || header.rsv2 || header.rsv3 || header.mask.is_none() {
+            return Err(CloseCode::ProtocolError);
+        }
+        let message = self.partial.as_ref().and_then(|p| p.message.as_ref());
+        match header.opcode {
+            OpCode::Control(Control::Close | Control::Ping | Control::Pong) => {
+                if length > MAX_CONTROL_BYTES || !header.is_final {
+                    return Err(CloseCode::ProtocolError);
+                }
+            }
+            // Section 5.4: fragments of different messages are never interleaved.
+            OpCode::Data(Data::Text | Data::Binary) if message.is_none() => {}
+            OpCode::Data(Data::Continue) if message.is_some() => {}
+            _ => return Err(CloseCode::ProtocolError),
+        }
+        let before = message.map_or(0, |m| m.bytes.len());
+        let length = usize::try_from(length).map_err(|_| CloseCode::TooBig)?;
+        if length > limits.max_message_bytes.saturating_sub(before) && length > MAX_CONTROL_BYTES as usize {
+            return Err(CloseCode::TooBig);
+        }
+        Ok(length)
+    }
+
+    /// Handles one whole frame; true after a close, when nothing more counts.
+    fn frame(
+        &mut self,
+        header: &FrameHeader,
+        payload: &[u8],
+        limits: &ReaderLimits,
+        each: &mut dyn FnMut(Event<'_>),
+    ) -> Result<bool, CloseCode> {
+        match header.opcode {
+            OpCode::Control(Control::Ping) => each(Event::Ping(payload)),
+            OpCode::Control(Control::Pong) => each(Event::Pong),
+            OpCode::Control(_) => {
+                each(Event::Close(close_code(payload)?));
+                return Ok(true);
+            }
+            OpCode::Data(kind) if header.is_final && kind != Data::Continue => {
+                each(Event::Message(whole(kind == Data::Text, payload)?));
+            }
+            OpCode::Data(kind) => self.fragment(kind, header.is_final, payload, limits, each)?,
+        }
+        Ok(false)
+    }
+
+    fn fragment(
+        &mut self,
+        kind: Data,
+        is_final: bool,
+        payload: &[u8],
+        limits: &ReaderLimits,
+        each: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), CloseCode> {
+        let partial = self.partial.get_or_insert_default();
+        let begin = || Message { is_text: kind == Data::Text, fragments: 0, bytes: Vec::new() };
+        let message = partial.message.get_or_insert_with(begin);
+        message.fragments += 1;
+        if message.fragments > limits.max_fragments() || message.bytes.len() + payload.len() > limits.max_message_bytes
+        {
+            return Err(CloseCode::TooBig);
+        }
+        message.bytes.extend_from_slice(payload);
+        if is_final && let Some(message) = partial.message.take() {
+            each(Event::Message(whole(message.is_text, &message.bytes)?));
+        }
+        Ok(())
+    }
+}
+
+fn whole(is_text: bool, payload: &[u8]) -> Result<Incoming<'_>, CloseCode> {
+    if !is_text {
+        return Ok(Incoming::Binary(payload));
+    }
+    std::str::from_utf8(payload).map(Incoming::Text).map_err(|_| CloseCode::InvalidText)
+}
+
+/// Section 7.1.6: no payload, or two bytes of code and a reason in UTF-8.
+fn close_code(payload: &[u8]) -> Result<Option<u16>, CloseCode> {
+    match payload {
+        [] => Ok(None),
+        [high, low, reason @ ..] => {
+            let code = u16::from_be_bytes([*high, *low]);
+            if !FrameCloseCode::from(code).is_allowed() {
+                return Err(CloseCode::ProtocolError);
+            }
+            std::str::from_utf8(reason).map_err(|_| CloseCode::InvalidText)?;
+            Ok(Some(code))
+        }
+        [_] => Err(CloseCode::ProtocolError),
+    }
+}
+
+/// Section 5.3, eight bytes at a time.
+fn unmask(payload: &mut [u8], mask: [u8; 4]) {
+    let [a, b, c, d] = mask;
+    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let mut chunks = payload.chunks_exact_mut(8);
+    for chunk in &mut chunks {
+        let mut word = [0; 8];
+        word.copy_from_slice(chunk);
+        chunk.copy_from_slice(&(u64::from_ne_bytes(word) ^ wide).to_ne_bytes());
+    }
+    for (byte, key) in chunks.into_remainder().iter_mut().zip(mask.into_iter().cycle()) {
+        *byte ^= key;
+    }
+}
+
+#[cfg(test)]
+mod tests;

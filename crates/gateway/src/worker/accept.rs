@@ -1,0 +1,81 @@
+//! Taking connections: a listener for each worker on the same port, and a place for each connection.
+
+use crate::local::Local;
+use crate::places::Place;
+use futures_util::future::LocalBoxFuture;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// What is done with a stream: the HTTP side, handed in because workers know nothing of it.
+pub type Front = fn(Rc<Local>, TcpStream, SocketAddr, Option<Place>) -> LocalBoxFuture<'static, ()>;
+
+/// Connections the kernel completes before they are accepted.
+const BACKLOG: i32 = 4096;
+
+/// How long accepting rests after the process ran out of descriptors: they come back when connections end.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Binds one listener for each worker. A plain bind comes first: with SO_REUSEPORT alone, a port that another process
+/// serves would be shared with it instead of being refused.
+///
+/// # Errors
+/// When the port is taken or may not be bound.
+pub fn bind(address: SocketAddr, workers: usize) -> io::Result<Vec<TcpListener>> {
+    let mut address = address;
+    if address.port() != 0 {
+        drop(listener(address, false)?);
+    }
+    let mut listeners = Vec::new();
+    for _ in 0..workers {
+        let listener = listener(address, true)?;
+        address = listener.local_addr()?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+fn listener(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Accepts until the node drains; then takes what the kernel has completed already (to be refused in words), and closes
+/// the port.
+pub(super) async fn run(local: Rc<Local>, listener: TcpListener, front: Front) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "cannot listen"),
+    };
+    let draining = local.node.draining.clone();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            accepted = listener.accept() => accepted,
+            () = draining.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                // Without a place the stream is still answered: with a refusal that says when to come back.
+                let place = local.node.places.take();
+                tokio::task::spawn_local(front(local.clone(), stream, peer, place));
+            }
+            // The client gave up before it was accepted.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection; accepting rests for a moment");
+                tokio::time::sleep(EXHAUSTED_PAUSE).await;
+            }
+        }
+    }
+}

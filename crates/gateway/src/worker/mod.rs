@@ -1,0 +1,97 @@
+//! One thread that owns its sockets outright: accepts, reads, and ends each turn by publishing and writing once.
+
+mod accept;
+mod drain;
+mod steady;
+mod turn;
+
+pub use accept::{Front, bind};
+pub use steady::adopt;
+
+use crate::limit::Rate;
+use crate::local::Local;
+use crate::local::timers::TICK_MS;
+use crate::node::Node;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// What connections may do and how long they may take.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// A larger message closes its connection with 1009.
+    pub max_message_bytes: usize,
+    /// Connections of the node.
+    pub connections_max: usize,
+    /// Connections from one address (IPv6: one /64); none: no limit.
+    pub connections_per_address_max: Option<usize>,
+    /// Subscriptions of one connection.
+    pub channels_per_connection_max: usize,
+    /// Commands of one connection.
+    pub message_rate: Rate,
+    /// Messages that could not be understood before the connection is closed with 4010.
+    pub bad_messages_max: u32,
+    /// What may wait for one slow reader.
+    pub outbox_bytes: usize,
+    /// How often a quiet connection is pinged.
+    pub ping_interval: Duration,
+    /// How long its answer may take.
+    pub ping_timeout: Duration,
+    /// A publication has its answer by then.
+    pub publish_deadline: Duration,
+}
+
+/// What a worker is started with.
+pub struct Start {
+    /// Which one it is.
+    pub index: usize,
+    /// The node it belongs to.
+    pub node: Arc<Node>,
+    /// Its own listener.
+    pub listener: TcpListener,
+    /// What it does with a stream it has accepted.
+    pub front: Front,
+    /// Dropped when the worker ends, however it does.
+    pub ended: oneshot::Sender<()>,
+}
+
+/// Runs a worker on a thread of its own until it has been told to stop and its connections have gone.
+///
+/// # Errors
+/// When the thread cannot be started.
+pub fn start(start: Start) -> std::io::Result<std::thread::JoinHandle<()>> {
+    let name = format!("worker-{}", start.index);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name(name).spawn(move || {
+        let tasks = tokio::task::LocalSet::new();
+        tasks.block_on(&runtime, run(start));
+    })
+}
+
+async fn run(start: Start) {
+    let Start { index, node, listener, front, ended: _ended } = start;
+    let Some(inbox) = node.router.inboxes().get(index).cloned() else { return };
+    let local = Local::new(index, node);
+    let accepting = tokio::task::spawn_local(accept::run(local.clone(), listener, front));
+    let ending_turns = tokio::task::spawn_local(turn::end_turns(local.clone()));
+    let ticking = tokio::task::spawn_local(tick(local.clone()));
+    // None of the others ends unless it panics: then this thread ends, and the node with it, rather than going on half.
+    let code = tokio::select! {
+        code = turn::take_mail(&local, &inbox) => code,
+        _ = ending_turns => return,
+        _ = ticking => return,
+    };
+    accepting.abort();
+    steady::stop(&local, code).await;
+}
+
+async fn tick(local: Rc<Local>) {
+    let mut every = tokio::time::interval(Duration::from_millis(u64::from(TICK_MS)));
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        local.check_timers();
+    }
+}

@@ -1,0 +1,158 @@
+//! The steady life of a connection: read what has come, carry it out, wait for more; and how all of them are ended.
+
+use crate::commands;
+use crate::local::Local;
+use crate::local::connection::{Connection, Opened};
+use crate::websocket::{Event, ReaderLimits, pong_frame};
+use protocol::dialect::Dialect;
+use protocol::{CloseCode, Subscribe};
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// One read's worth, shared by all connections of a thread: idle ones keep no buffer.
+const SCRATCH_BYTES: usize = 64 * 1024;
+
+/// How long a stopping worker waits for its clients to answer their close.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
+}
+
+/// Takes over a stream whose handshake is done. `early` is what the client sent right behind it. With `refuse` the
+/// connection is closed at once with that code: browsers cannot read why a handshake was refused.
+pub fn adopt(local: &Rc<Local>, opened: Opened, early: &[u8], refuse: Option<CloseCode>) {
+    let connection = local.admit(opened);
+    let task = tokio::task::spawn_local(live(local.clone(), connection.clone()));
+    // Set once, here.
+    let _ = connection.task.set(task.abort_handle());
+    if let Some(code) = refuse {
+        return local.close(&connection, code);
+    }
+    #[cfg(feature = "echo")]
+    let has_channel = !connection.is_echo;
+    #[cfg(not(feature = "echo"))]
+    let has_channel = true;
+    if let (Dialect::Raw(raw), true) = (&connection.dialect, has_channel) {
+        let subscribe = Subscribe { channel: raw.channel.clone(), recover: None, members: false };
+        commands::subscribe_raw(local, &connection, None, subscribe, false);
+    }
+    if !early.is_empty() {
+        take_bytes(local, &connection, &mut early.to_vec());
+    }
+}
+
+/// Retires the connection however its task ends: at the end of the stream, aborted, or by a panic.
+struct Retire {
+    local: Rc<Local>,
+    connection: Rc<Connection>,
+}
+
+impl Drop for Retire {
+    fn drop(&mut self) {
+        self.local.retire(&self.connection);
+    }
+}
+
+async fn live(local: Rc<Local>, connection: Rc<Connection>) {
+    let retire = Retire { local, connection };
+    let Retire { local, connection } = &retire;
+    loop {
+        let held = connection.state.borrow().waiting.as_ref().map(|waiting| waiting.done.clone());
+        if let Some(done) = held {
+            done.notified().await;
+        }
+        if connection.socket.readable().await.is_err() {
+            return;
+        }
+        match read_once(local, connection) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Reads what has come and carries it out; false at the end of the stream.
+fn read_once(local: &Rc<Local>, connection: &Rc<Connection>) -> io::Result<bool> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let length = connection.socket.try_read(scratch)?;
+        local.node.metrics.bytes_in.inc_by(length as u64);
+        if length > 0 {
+            take_bytes(local, connection, &mut scratch[..length]);
+        }
+        Ok(length > 0)
+    })
+}
+
+fn take_bytes(local: &Rc<Local>, connection: &Rc<Connection>, bytes: &mut [u8]) {
+    let mut reader = {
+        let mut state = connection.state.borrow_mut();
+        if state.ended.is_some() {
+            // What a client says after the close does not count; it is read so that the close reaches it (a stream
+            // closed over unread data is reset).
+            return;
+        }
+        state.times.heard = local.tick();
+        state.times.pinged = None;
+        // Commands need the state while the reader is at work.
+        std::mem::take(&mut state.reader)
+    };
+    let limits = ReaderLimits { max_message_bytes: local.node.config.worker.max_message_bytes };
+    let fed = reader.feed(bytes, &limits, &mut |event| take_event(local, connection, event));
+    connection.state.borrow_mut().reader = reader;
+    if let Err(code) = fed {
+        local.close(connection, code);
+    }
+}
+
+fn take_event(local: &Rc<Local>, connection: &Rc<Connection>, event: Event<'_>) {
+    match event {
+        #[cfg(feature = "echo")]
+        Event::Message(message) if connection.is_echo => echo(local, connection, message),
+        Event::Message(message) => {
+            connection.dialect.decode(message, &mut |decoded| commands::take(local, connection, decoded));
+        }
+        Event::Ping(payload) => {
+            let mut frame = Vec::new();
+            pong_frame(&mut frame, payload);
+            local.send_frames(connection, &frame);
+        }
+        Event::Pong => {}
+        Event::Close(code) => local.close_answered(connection, code),
+    }
+}
+
+#[cfg(feature = "echo")]
+fn echo(local: &Rc<Local>, connection: &Rc<Connection>, message: protocol::dialect::Incoming<'_>) {
+    use protocol::dialect::{Incoming, Messages};
+    let mut buffer = Vec::new();
+    let mut frames = crate::websocket::Frames::new(&mut buffer);
+    match message {
+        Incoming::Text(text) => frames.text(&mut |buffer| buffer.extend_from_slice(text.as_bytes())),
+        Incoming::Binary(bytes) => frames.binary(bytes),
+    }
+    local.send_frames(connection, &buffer);
+}
+
+/// Closes whatever is left, and waits a little for the clients to hear it.
+pub(super) async fn stop(local: &Rc<Local>, code: CloseCode) {
+    let all: Vec<_> = local.connections.borrow().values().cloned().collect();
+    for connection in &all {
+        local.close(connection, code);
+    }
+    drop(all);
+    let emptied = async {
+        while !local.connections.borrow().is_empty() {
+            local.emptied.notified().await;
+        }
+    };
+    if timeout(STOP_TIMEOUT, emptied).await.is_err() {
+        let left = local.connections.borrow().len();
+        tracing::info!(worker = local.index, left, "some clients did not answer their close in time");
+    }
+}

@@ -1,0 +1,259 @@
+//! The two halves of a turn: taking what the node has put into the inbox, and, when everything at hand has been
+//! handled, publishing what was gathered in one batch and writing each dirty socket once.
+
+use super::drain;
+use crate::commands;
+use crate::hub::fanout::{Encoded, Except, encode, left_out};
+use crate::inbox::{Inbox, Item, Mail, Overflow};
+use crate::local::connection::Connection;
+use crate::local::{Local, Publishing, unix_ms};
+use crate::outbox::Flushed;
+use broker::{Delivery, Outcome, PublishError};
+use protocol::dialect::Encoding;
+use protocol::{Channel, CloseCode, ErrorCode, Refusal, Reply};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// Sockets written before others get their turn: about 3 ms, so that a large fan-out does not starve pings and accepts.
+const FLUSH_SLICE: usize = 512;
+
+/// Takes mail until told to stop; returns the code to close what is left with.
+pub(super) async fn take_mail(local: &Rc<Local>, inbox: &Arc<Inbox>) -> CloseCode {
+    loop {
+        let mail = inbox.take().await;
+        let began = Instant::now();
+        let stop = handle(local, inbox, mail);
+        local.node.metrics.turn_seconds.with_label_values(&["take"]).observe(began.elapsed().as_secs_f64());
+        if let Some(code) = stop {
+            return code;
+        }
+    }
+}
+
+/// A turn's deliveries by channel, in the order in which channels came.
+#[derive(Default)]
+struct Gathered {
+    order: Vec<Channel>,
+    deliveries: HashMap<Channel, Vec<Arc<Delivery>>>,
+}
+
+impl Gathered {
+    fn add(&mut self, channel: &Channel, delivery: Arc<Delivery>) {
+        let of_channel = self.deliveries.entry(channel.clone()).or_default();
+        if of_channel.is_empty() {
+            self.order.push(channel.clone());
+        }
+        of_channel.push(delivery);
+    }
+}
+
+/// The code to close everything with, when the worker is to stop.
+fn handle(local: &Rc<Local>, inbox: &Arc<Inbox>, mail: Mail) -> Option<CloseCode> {
+    let mut gathered = Gathered::default();
+    let mut stop = None;
+    for item in mail.items {
+        match item {
+            Item::Opened { channel, ticket, position } => local.hub.borrow_mut().open(&channel, ticket, position),
+            Item::Delivery { delivery, arrived } => pass(local, delivery, arrived, &mut gathered),
+            Item::Order(order) => commands::take_order(local, order),
+            Item::Drain(window) => {
+                tokio::task::spawn_local(drain::run(local.clone(), inbox.clone(), window));
+            }
+            Item::Stop(code) => stop = Some(code),
+        }
+    }
+    for (channel, Overflow { range, position }) in mail.overflows {
+        let gap = Arc::new(Delivery::Gap { channel, range, position });
+        pass(local, gap, Instant::now(), &mut gathered);
+    }
+    for channel in &gathered.order {
+        if let Some(deliveries) = gathered.deliveries.get(channel) {
+            fan_out(local, channel, deliveries);
+        }
+    }
+    stop
+}
+
+fn pass(local: &Local, delivery: Arc<Delivery>, arrived: Instant, gathered: &mut Gathered) {
+    let channel = match &*delivery {
+        Delivery::Publications { channel, .. }
+        | Delivery::Gap { channel, .. }
+        | Delivery::Membership { channel, .. }
+        | Delivery::Opened { channel, .. } => channel.clone(),
+        Delivery::Direct(_) | Delivery::Control(_) => return,
+    };
+    let mut hub = local.hub.borrow_mut();
+    // Not open: stragglers of a channel that this worker has left.
+    let Some(entry) = hub.entry(&channel) else { return };
+    entry.pass(&delivery);
+    if matches!(&*delivery, Delivery::Gap { .. }) && !entry.is_empty() {
+        local.node.metrics.gaps.inc();
+    }
+    if let Delivery::Publications { publications, .. } = &*delivery
+        && !entry.is_empty()
+    {
+        let sent_ms = publications.first().map_or(0, |p| p.time_ms);
+        local.delivered.borrow_mut().push((arrived, sent_ms));
+    }
+    gathered.add(&channel, delivery);
+}
+
+/// Encodes once for each encoding; only those whom something leaves out get bytes of their own.
+fn fan_out(local: &Rc<Local>, channel: &Channel, deliveries: &[Arc<Delivery>]) {
+    let (namespace, subscribers) = {
+        let mut hub = local.hub.borrow_mut();
+        let Some(entry) = hub.entry(channel) else { return };
+        let subscribers: Vec<_> = entry.subscribers().map(|(s, ahead)| (s.clone(), ahead)).collect();
+        entry.caught_up();
+        (entry.namespace.clone(), subscribers)
+    };
+    let left_out: Vec<u64> = left_out(deliveries).filter_map(|id| local_number(local, id)).collect();
+    let mut shared: [Option<Encoded>; Encoding::ALL.len()] = Default::default();
+    let mut delivered = 0;
+    for (connection, ahead) in &subscribers {
+        let encoding = connection.encoding();
+        let own;
+        let encoded = if ahead.is_some() || left_out.contains(&connection.number) {
+            let client = local.node.client_id(connection.number);
+            let except = Except { client: Some(&client), up_to: *ahead };
+            own = encode(channel, &namespace, deliveries, encoding, except);
+            &own
+        } else {
+            let make = || encode(channel, &namespace, deliveries, encoding, Except::default());
+            shared[encoding.index()].get_or_insert_with(make)
+        };
+        delivered += hand_out(local, connection, encoded);
+    }
+    local.node.metrics.deliveries.inc_by(delivered);
+}
+
+fn hand_out(local: &Rc<Local>, connection: &Rc<Connection>, encoded: &Encoded) -> u64 {
+    let mut delivered = 0;
+    if !encoded.frames.is_empty() && local.send_shared(connection, &encoded.frames) {
+        delivered = encoded.publications;
+    }
+    if let Some(code) = encoded.close {
+        local.close(connection, code);
+    }
+    delivered
+}
+
+/// The number of a connection of this node, of its id.
+fn local_number(local: &Local, id: &str) -> Option<u64> {
+    crate::node::parse_client_id(id).filter(|(node, _)| *node == local.node.name).map(|(_, number)| number)
+}
+
+/// How long deliveries took: since they reached this node, and since they left the publisher's (by its clock).
+fn observe(local: &Local, delivered: &[(Instant, u64)]) {
+    let now_ms = unix_ms();
+    for (arrived, sent_ms) in delivered {
+        local.node.metrics.fanout_seconds.observe(arrived.elapsed().as_secs_f64());
+        local.node.metrics.delivery_seconds.observe(now_ms.saturating_sub(*sent_ms) as f64 / 1000.0);
+    }
+}
+
+/// Ends turns: whatever has been gathered by then leaves together.
+pub(super) async fn end_turns(local: Rc<Local>) {
+    loop {
+        local.gathered.notified().await;
+        let began = Instant::now();
+        publish(&local);
+        let delivered = std::mem::take(&mut *local.delivered.borrow_mut());
+        flush(&local).await;
+        observe(&local, &delivered);
+        local.node.metrics.turn_seconds.with_label_values(&["end"]).observe(began.elapsed().as_secs_f64());
+    }
+}
+
+/// Everything this turn publishes is one batch; the answers come when the broker has it.
+fn publish(local: &Rc<Local>) {
+    let gathered = std::mem::take(&mut *local.publishing.borrow_mut());
+    if gathered.is_empty() {
+        return;
+    }
+    let mut batch = Vec::with_capacity(gathered.len());
+    let mut askers = Vec::with_capacity(gathered.len());
+    for Publishing { publish, connection, id, asked } in gathered {
+        askers.push((connection, id, publish.channel.clone(), asked));
+        batch.push(publish);
+    }
+    let outcomes = local.node.broker.publish(batch);
+    let local = local.clone();
+    tokio::task::spawn_local(async move {
+        let outcomes = outcomes.await;
+        for ((connection, id, channel, asked), outcome) in askers.into_iter().zip(outcomes) {
+            connection.state.borrow_mut().publishing -= 1;
+            local.node.metrics.publish_seconds.observe(asked.elapsed().as_secs_f64());
+            answer(&local, &connection, id, channel, outcome);
+        }
+    });
+}
+
+fn answer(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, channel: Channel, outcome: Outcome) {
+    match outcome {
+        Ok(position) => {
+            local.node.metrics.done("publish");
+            local.reply(connection, id, Reply::Published { channel, position });
+        }
+        Err(PublishError::Unavailable) => local.refuse(connection, "publish", id, Refusal::unavailable()),
+        Err(PublishError::UnknownOutcome) => {
+            let message = "the broker did not answer in time; repeat with the same `key`";
+            local.refuse(connection, "publish", id, Refusal::new(ErrorCode::UnknownOutcome, message));
+        }
+    }
+}
+
+async fn flush(local: &Rc<Local>) {
+    for (count, connection) in local.take_dirty().into_iter().enumerate() {
+        connection.state.borrow_mut().is_dirty = false;
+        flush_one(local, &connection);
+        if count % FLUSH_SLICE == FLUSH_SLICE - 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Writes what waits for a socket in one call, if the kernel takes it; else a task waits until it takes more.
+fn flush_one(local: &Rc<Local>, connection: &Rc<Connection>) {
+    if try_flush(local, connection) == Flushed::Blocked {
+        connection.state.borrow_mut().is_writing = true;
+        tokio::task::spawn_local(write_on(local.clone(), connection.clone()));
+    }
+}
+
+async fn write_on(local: Rc<Local>, connection: Rc<Connection>) {
+    while connection.socket.writable().await.is_ok() {
+        if try_flush(&local, &connection) == Flushed::All {
+            break;
+        }
+    }
+    connection.state.borrow_mut().is_writing = false;
+}
+
+/// A broken socket takes nothing any more: its reading task finds that out as well, and ends the connection.
+fn try_flush(local: &Local, connection: &Connection) -> Flushed {
+    let outcome = connection.flush();
+    let metrics = &local.node.metrics;
+    let mut state = connection.state.borrow_mut();
+    let (flushed, written) = match outcome {
+        Ok(done) => done,
+        Err(_) => {
+            state.outbox.clear();
+            (Flushed::All, Default::default())
+        }
+    };
+    metrics.writes.inc_by(written.calls);
+    metrics.bytes_out.inc_by(written.bytes);
+    let waits = if flushed == Flushed::All { 0 } else { state.outbox.bytes() };
+    metrics.outbox_bytes.add(waits as i64 - state.counted_bytes as i64);
+    state.counted_bytes = waits;
+    if flushed == Flushed::All {
+        state.drained.take().inspect(|drained| drained.notify_waiters());
+        if state.ended.is_some() {
+            connection.socket.shutdown_write();
+        }
+    }
+    flushed
+}
