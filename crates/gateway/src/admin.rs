@@ -37,9 +37,7 @@ async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
 }
 
 async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
-    if let Some(age) = admin.node.presence.lease_age() {
-        admin.node.metrics.lease_age_seconds.set(age.as_secs_f64());
-    }
+    admin.node.presence.measure();
     let mut families = admin.registry.gather();
     families.extend(admin.process.gather());
     let mut text = Vec::new();

@@ -9,6 +9,7 @@ use gateway::config::{Config, ConfigError, LogConfig};
 use gateway::inbox::Item;
 use gateway::node::Node;
 use protocol::CloseCode;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -101,5 +102,6 @@ fn start_log(config: &LogConfig) {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = log.with_ansi(std::io::stderr().is_terminal());
     if config.json { log.json().init() } else { log.with_target(false).init() }
 }

@@ -1,7 +1,7 @@
 //! What a gateway counts. Labels come from closed sets: dialects, commands, codes; never a channel or a user.
 
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 use protocol::{CloseCode, ErrorCode};
 
@@ -52,10 +52,12 @@ pub struct Metrics {
     pub subscriptions: IntGauge,
     /// Channels this node is subscribed to.
     pub channels: IntGauge,
+    /// Readings of the log for clients that recover: one a channel and storm, not one a client.
+    pub recovery_reads: IntCounter,
+    /// Subscriptions with a position, by outcome.
+    pub recoveries: IntCounterVec,
     /// Messages that could not be understood.
     pub bad_messages: IntCounter,
-    /// Age of the node's presence lease in seconds.
-    pub lease_age_seconds: Gauge,
 }
 
 impl Metrics {
@@ -84,8 +86,9 @@ impl Metrics {
             gaps: r.counter("gaps_total", "Gaps told to subscribers, one a channel and worker")?,
             subscriptions: r.gauge("subscriptions", "Subscriptions of this node's connections")?,
             channels: r.gauge("channels", "Channels this node is subscribed to")?,
+            recovery_reads: r.counter("recovery_reads_total", "Readings of the log for clients that recover")?,
+            recoveries: r.counters("recoveries_total", "Subscriptions with a position, by outcome", &["outcome"])?,
             bad_messages: r.counter("bad_messages_total", "Messages that could not be understood")?,
-            lease_age_seconds: r.float_gauge("lease_age_seconds", "Since the presence lease was last renewed")?,
         })
     }
 
@@ -123,10 +126,6 @@ impl Register<'_> {
 
     fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
         self.put(IntGauge::new(name, help)?)
-    }
-
-    fn float_gauge(&self, name: &str, help: &str) -> prometheus::Result<Gauge> {
-        self.put(Gauge::new(name, help)?)
     }
 
     fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {

@@ -83,4 +83,7 @@ pub trait Presence: Send + Sync + 'static {
 
     /// How long ago the node's lease was last known to hold; `None` where there is no lease to lose.
     fn lease_age(&self) -> Option<Duration>;
+
+    /// Brings the gauges up to date, the age of the lease above all: to be called before they are read.
+    fn measure(&self) {}
 }

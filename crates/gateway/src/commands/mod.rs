@@ -4,6 +4,7 @@ mod auth;
 mod history;
 mod presence;
 mod publish;
+mod recover;
 mod send;
 mod subscribe;
 mod unsubscribe;

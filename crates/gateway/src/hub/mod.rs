@@ -1,27 +1,34 @@
 //! One worker's channels and who of its connections subscribes to them. No locks: a hub lives on one thread.
 
 pub mod fanout;
+pub mod replay;
 
 use crate::policy::Namespace;
-use broker::Delivery;
+use broker::{Delivery, Page};
 use protocol::{Channel, Position};
-use std::cell::{Cell, RefCell};
+use replay::{Chunk, Replay};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// Numbers a worker's requests to be delivered a channel, so that the answer to an old one is not taken for the new.
 pub type Ticket = u64;
 
-/// How much a subscriber that reads the log may be held back of what is published meanwhile. Beyond it, it reads again.
+/// How many deliveries are held while the log is read. Beyond it, it is read again.
 const HELD_MAX: usize = 1024;
+
+/// Readings of the log begin at multiples of this.
+const SINCE_STEP: u64 = 64;
 
 /// A worker's channels. `S` is a subscriber.
 #[derive(Debug)]
 pub struct Hub<S> {
     channels: HashMap<Channel, Entry<S>>,
     next_ticket: Ticket,
+    /// Channels with a replay.
+    replays: Vec<Channel>,
 }
 
 /// One channel on one worker.
@@ -38,32 +45,32 @@ pub struct Entry<S> {
     subscribers: Vec<S>,
     /// Subscribers that are further than the live deliveries: they read the log before those came.
     ahead: Vec<(u32, u64)>,
-    arrivals: Vec<Rc<Arrival>>,
+    replay: Option<Replay>,
+    /// Set while one of those who recover reads the log for all of them.
+    reading: Option<Reading>,
 }
 
-/// Holds what is published while one subscriber reads the log.
-#[derive(Debug, Default)]
-pub struct Arrival {
-    held: RefCell<Vec<Arc<Delivery>>>,
-    overflowed: Cell<bool>,
+/// A reading of the log that is under way: what is published meanwhile is held.
+#[derive(Debug)]
+struct Reading {
+    since: u64,
+    held: Vec<Arc<Delivery>>,
+    /// More was published than may be held: the reading is void.
+    overflowed: bool,
+    done: Rc<Notify>,
 }
 
-impl Arrival {
-    /// Takes what was held; `None` if it was too much to hold.
-    pub fn take(&self) -> Option<Vec<Arc<Delivery>>> {
-        let held = std::mem::take(&mut *self.held.borrow_mut());
-        (!self.overflowed.replace(false)).then_some(held)
-    }
-
-    fn hold(&self, delivery: &Arc<Delivery>) {
-        let mut held = self.held.borrow_mut();
-        if held.len() < HELD_MAX && !self.overflowed.get() {
-            held.push(delivery.clone());
-        } else {
-            self.overflowed.set(true);
-            held.clear();
-        }
-    }
+/// How a client's past is come by.
+#[derive(Debug)]
+pub enum Recovery {
+    /// Here it is, or a part of it.
+    Found(Chunk),
+    /// Somebody is reading it: wait for this, then ask again.
+    Wait(Rc<Notify>),
+    /// Nobody is: read the log since this offset, and [`Hub::install`] it.
+    Read(u64),
+    /// The channel is not open.
+    Closed,
 }
 
 /// Whether a channel is delivered to this worker.
@@ -77,7 +84,7 @@ pub enum Opening {
 
 impl<S> Default for Hub<S> {
     fn default() -> Self {
-        Self { channels: HashMap::new(), next_ticket: 1 }
+        Self { channels: HashMap::new(), next_ticket: 1, replays: Vec::new() }
     }
 }
 
@@ -98,7 +105,8 @@ impl<S: Clone> Hub<S> {
             interest: 1,
             subscribers: Vec::new(),
             ahead: Vec::new(),
-            arrivals: Vec::new(),
+            replay: None,
+            reading: None,
         };
         self.channels.insert(channel.clone(), entry);
         Some(ticket)
@@ -142,6 +150,48 @@ impl<S: Clone> Hub<S> {
         self.channels.get_mut(channel)?.detach(index)
     }
 
+    /// What a client at `from` has missed, as much as fits into `max_bytes`; or how to come by it.
+    pub fn recover(&mut self, channel: &Channel, from: &Position, max_bytes: usize) -> Recovery {
+        let Some(entry) = self.channels.get_mut(channel).filter(|entry| entry.opening.is_none()) else {
+            return Recovery::Closed;
+        };
+        if let Some(replay) = entry.replay.as_mut().filter(|replay| replay.covers(from)) {
+            return Recovery::Found(replay.after(from, max_bytes));
+        }
+        if let Some(reading) = &entry.reading {
+            return Recovery::Wait(reading.done.clone());
+        }
+        let same_epoch = entry.position.as_ref().is_none_or(|p| p.epoch == from.epoch);
+        // Rounded down, so that clients who missed a little more or less share one reading.
+        let since = if same_epoch { from.offset - from.offset % SINCE_STEP } else { 0 };
+        entry.reading = Some(Reading { since, held: Vec::new(), overflowed: false, done: Rc::default() });
+        Recovery::Read(since)
+    }
+
+    /// Ends a reading that [`Recovery::Read`] asked for: with a page, or with nothing if it failed.
+    pub fn install(&mut self, channel: &Channel, page: Option<Page>) {
+        let Some(entry) = self.channels.get_mut(channel) else { return };
+        let Some(reading) = entry.reading.take() else { return };
+        reading.done.notify_waiters();
+        let Some(page) = page.filter(|_| !reading.overflowed) else { return };
+        let mut replay = Replay::new(reading.since, page);
+        if reading.held.iter().all(|delivery| replay.append(delivery)) && entry.replay.replace(replay).is_none() {
+            self.replays.push(channel.clone());
+        }
+    }
+
+    /// Forgets what nobody has asked for in a while.
+    pub fn forget_stale_replays(&mut self, now: Instant) {
+        let Self { channels, replays, .. } = self;
+        replays.retain(|channel| {
+            let Some(entry) = channels.get_mut(channel) else { return false };
+            if entry.replay.as_ref().is_some_and(|replay| replay.is_stale(now)) {
+                entry.replay = None;
+            }
+            entry.replay.is_some()
+        });
+    }
+
     /// How many channels this worker has.
     pub fn len(&self) -> usize {
         self.channels.len()
@@ -150,6 +200,17 @@ impl<S: Clone> Hub<S> {
     /// Whether it has none.
     pub fn is_empty(&self) -> bool {
         self.channels.is_empty()
+    }
+}
+
+impl Reading {
+    fn hold(&mut self, delivery: &Arc<Delivery>) {
+        if self.held.len() < HELD_MAX && !self.overflowed {
+            self.held.push(delivery.clone());
+        } else {
+            self.overflowed = true;
+            self.held.clear();
+        }
     }
 }
 
@@ -199,19 +260,7 @@ impl<S: Clone> Entry<S> {
         self.subscribers.is_empty()
     }
 
-    /// Begins to hold live deliveries for a subscriber that reads the log.
-    pub fn arrive(&mut self) -> Rc<Arrival> {
-        let arrival = Rc::new(Arrival::default());
-        self.arrivals.push(arrival.clone());
-        arrival
-    }
-
-    /// Ends that.
-    pub fn arrived(&mut self, arrival: &Rc<Arrival>) {
-        self.arrivals.retain(|a| !Rc::ptr_eq(a, arrival));
-    }
-
-    /// Moves the position past a delivery, and holds it for those who read the log.
+    /// Moves the position past a delivery, and keeps it for those who recover.
     pub fn pass(&mut self, delivery: &Arc<Delivery>) {
         match &**delivery {
             Delivery::Publications { epoch: Some(epoch), publications, .. } => {
@@ -228,7 +277,14 @@ impl<S: Clone> Entry<S> {
             }
             _ => {}
         }
-        self.arrivals.iter().for_each(|arrival| arrival.hold(delivery));
+        if let Some(replay) = &mut self.replay
+            && !replay.append(delivery)
+        {
+            self.replay = None;
+        }
+        if let Some(reading) = &mut self.reading {
+            reading.hold(delivery);
+        }
     }
 
     /// After a fan-out: whoever the live deliveries have caught up with is ahead no more.

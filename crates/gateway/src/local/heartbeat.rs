@@ -8,6 +8,7 @@ use crate::websocket::ping_frame;
 use protocol::{CloseCode, Outgoing, Push};
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long before a token ends its client is told, if the token holds that long.
 const EXPIRY_NOTICE: Duration = Duration::from_secs(30);
@@ -23,8 +24,9 @@ enum Due {
 }
 
 impl Local {
-    /// Looks at every connection that is due now.
+    /// Looks at everything that is due now.
     pub fn check_timers(&self) {
+        self.hub.borrow_mut().forget_stale_replays(Instant::now());
         let now = self.tick();
         let due = self.wheel.borrow_mut().advance(now);
         for number in due {

@@ -68,6 +68,7 @@ impl Keeper {
             self.fly(flight).await?;
             return Ok(Step::Done);
         }
+        self.backoff.reset();
         self.shared.ledger().answer_written();
         if self.shared.ledger().is_stopping() {
             self.say_farewell().await?;

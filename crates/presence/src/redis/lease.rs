@@ -61,8 +61,9 @@ impl Lease {
         let sent_at = Instant::now();
         let answers = shared.query(&self.renewal()).await?;
         if !is_held(&answers)? {
+            self.found_lost(shared);
             // The same Redis: what is gone was removed by somebody who said so, and is told anew.
-            self.found_lost(shared, false);
+            shared.ledger().write_again(false, None);
             let mut claim = Pipeline::new();
             claim.add_command(shared.scripts.claim(self.ttl));
             self.add_registration(&mut claim, shared);
@@ -84,13 +85,13 @@ impl Lease {
         let connection_id = answers.get(2).and_then(|id| i64::from_redis_value_ref(id).ok());
         let same_process = run_id.is_some() && run_id == self.run_id;
 
+        // Before the lease is claimed again, so that nothing is missed if the answer to the claim is.
         if !held {
-            self.found_lost(shared, !same_process);
-        } else if self.is_held && !same_process {
-            tracing::info!("another Redis process answers; this node's presence is registered again");
-            shared.ledger().write_again(true, None);
+            self.found_lost(shared);
         }
-
+        if self.generation > 0 && (!held || !same_process) {
+            shared.ledger().write_again(!same_process, None);
+        }
         let mut settling = Pipeline::new();
         settling.add_command(shared.scripts.claim(self.ttl));
         self.add_registration(&mut settling, shared);
@@ -128,15 +129,12 @@ impl Lease {
         shared.ledger().retry_refused();
     }
 
-    /// Noted before the lease is claimed again, so that it is not missed if the answer to the claim is.
-    fn found_lost(&mut self, shared: &Shared, quiet: bool) {
-        if !std::mem::take(&mut self.is_held) {
-            return;
+    fn found_lost(&mut self, shared: &Shared) {
+        if std::mem::take(&mut self.is_held) {
+            shared.metrics.leases_lost.inc();
+            let entries = shared.ledger().entries();
+            tracing::warn!(entries, "this node's lease was gone; its presence is registered again");
         }
-        shared.metrics.leases_lost.inc();
-        let mut ledger = shared.ledger();
-        tracing::warn!(entries = ledger.entries(), "this node's lease was gone; its presence is registered again");
-        ledger.write_again(quiet, None);
     }
 
     /// Keys outlive their last write by days only; those that are still in use are refreshed.

@@ -64,11 +64,6 @@ impl RedisPresence {
         let keeper = tokio::spawn(Keeper::new(shared.clone()).run(sender)).abort_handle();
         Self { shared, keeper, ended }
     }
-
-    /// Brings the gauges up to date, the age of the lease above all: to be called before they are read.
-    pub fn measure(&self) {
-        self.shared.measure();
-    }
 }
 
 impl Presence for RedisPresence {
@@ -112,6 +107,10 @@ impl Presence for RedisPresence {
             keeper.abort();
         }
         .boxed()
+    }
+
+    fn measure(&self) {
+        self.shared.measure();
     }
 
     fn lease_age(&self) -> Option<Duration> {

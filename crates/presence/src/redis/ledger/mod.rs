@@ -99,13 +99,12 @@ impl Ledger {
         if let Some(ticket) = here.parting.take() {
             self.grace.take_back(ticket);
         }
-        if here.is_wanted && *here.entry == entry {
-            let is_known = here.is_confirmed && here.turn.is_none();
-            let turn = here.turn.map_or(self.turns.last(), |turn| turn.number);
-            return (!is_known).then_some(Until::Written(turn));
+        if *here.entry != entry {
+            here.entry = Arc::new(entry);
+        } else if here.is_wanted && here.is_confirmed && here.turn.is_none() {
+            return None;
         }
         here.is_wanted = true;
-        here.entry = Arc::new(entry);
         Some(Until::Written(here.draw_turn(&mut self.turns)))
     }
 

@@ -214,3 +214,25 @@ async fn who_waits_for_all_waits_for_what_must_be_written_again() {
     fly(&mut ledger, &mut store);
     assert_eq!(all.await, Ok(Ok(())));
 }
+
+#[tokio::test]
+async fn a_join_stated_again_is_answered_for_what_becomes_of_it() {
+    let mut ledger = ledger();
+    ledger.join(&channel(0), entry("k1", "alice"));
+    let flight = ledger.take(512);
+    let again = ledger.join(&channel(0), entry("k1", "alice")).unwrap();
+    let mut again = ledger.wait_until(again);
+    ledger.landed(&flight, &[false]);
+    ledger.answer_written();
+    assert!(again.try_recv().is_err());
+    let flight = ledger.take(512);
+    ledger.landed(&flight, &[true]);
+    ledger.answer_written();
+    assert_eq!(again.await, Ok(Err(crate::Unavailable)));
+    // Refused, it has no hurry; stated again, it has.
+    assert_eq!(ledger.take(512).ops.len(), 0);
+    ledger.join(&channel(0), entry("k1", "alice")).unwrap();
+    let flight = ledger.take(512);
+    ledger.landed(&flight, &[false]);
+    assert_eq!(ledger.join(&channel(0), entry("k1", "alice")), None);
+}
