@@ -3,14 +3,14 @@
 use crate::admin::{self, Admin};
 use crate::config::Config;
 use crate::http;
-use crate::inbox::{Inbox, Item};
+use crate::inbox::{Inbox, Item, Occasion};
 use crate::metrics::Metrics;
 use crate::node::{Node, Router};
 use crate::worker::{self, Start};
 use broker::memory::{MemoryBroker, MemoryStore};
 use broker::metrics::BrokerMetrics;
 use broker::redis::{BrokerConfig, RedisBroker};
-use broker::{Broker, Sink};
+use broker::{Broker, Health, Sink};
 use futures_util::future::select_all;
 use link::{Link, LinkMetrics};
 use presence::Presence;
@@ -23,10 +23,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// How long presence may take to be undone at the end.
 const PRESENCE_STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often a node looks whether it has its broker.
+const ISOLATION_CHECK: Duration = Duration::from_secs(1);
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -112,7 +115,7 @@ pub async fn start(config: Config, memory: &MemoryCluster) -> Result<Running, St
         workers.push(worker::start(start).map_err(StartError::Worker)?);
         worker_ends.push(end);
     }
-    let tasks = vec![serve_admin(admin_listener, &node, registry)?, sweep(&node)];
+    let tasks = vec![serve_admin(admin_listener, &node, registry)?, sweep(&node), watch_isolation(&node)];
     Ok(Running { public, admin, node, workers, worker_ends, tasks })
 }
 
@@ -168,6 +171,30 @@ fn sweep(node: &Arc<Node>) -> AbortHandle {
     tokio::spawn(async move { node.sweep_forever().await }).abort_handle()
 }
 
+/// A node cannot tell whether only it is cut off or Redis is gone. Either way its clients are served nothing, so after the
+/// grace they are sent away, at the pace of a drain; if Redis is gone they find no better node, and come back.
+fn watch_isolation(node: &Arc<Node>) -> AbortHandle {
+    let node = node.clone();
+    let watch = async move {
+        let grace = node.config.isolation_grace;
+        let mut ready_at = Instant::now();
+        let mut every = tokio::time::interval(ISOLATION_CHECK);
+        loop {
+            let now = every.tick().await;
+            if node.broker.health() == Health::Ready {
+                ready_at = now;
+            } else if !grace.is_zero() && now.duration_since(ready_at) >= grace {
+                tracing::warn!(?grace, "without the broker for too long: clients are sent to other nodes");
+                let window = node.config.drain_window;
+                node.tell_workers(|| Item::Drain { window, occasion: Occasion::Isolated });
+                // Those who come in spite of that have the grace again.
+                ready_at = now + window;
+            }
+        }
+    };
+    tokio::spawn(watch).abort_handle()
+}
+
 impl Running {
     /// Waits until a worker has ended without being told to: a fault after which the node cannot go on.
     pub async fn failed(&mut self) {
@@ -178,7 +205,8 @@ impl Running {
     /// Begins to drain: no new connections, and the clients are told and closed over the window.
     pub fn drain(&self) {
         self.node.draining.cancel();
-        self.node.tell_workers(|| Item::Drain(self.node.config.drain_window));
+        let window = self.node.config.drain_window;
+        self.node.tell_workers(|| Item::Drain { window, occasion: Occasion::Stopping });
     }
 
     /// Drains, then ends the node: nothing of it stays in Redis.

@@ -25,6 +25,15 @@ impl Default for InboxConfig {
     }
 }
 
+/// Why connections are sent away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// The node stops: the worker ends when nobody is left.
+    Stopping,
+    /// The node has been without its broker for too long: whoever is left when that is over may stay.
+    Isolated,
+}
+
 /// Something for a worker to do.
 #[derive(Debug)]
 pub enum Item {
@@ -46,8 +55,13 @@ pub enum Item {
     },
     /// An order from another node (or this one).
     Order(Order),
-    /// Say goodbye to every connection over this long, then stop.
-    Drain(Duration),
+    /// Say goodbye to every connection over this long.
+    Drain {
+        /// How long.
+        window: Duration,
+        /// Why.
+        occasion: Occasion,
+    },
     /// Close whatever is left with this code, then end.
     Stop(CloseCode),
 }

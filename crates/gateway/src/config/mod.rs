@@ -42,6 +42,8 @@ pub struct Config {
     pub presence: PresenceConfig,
     /// Over how long a draining node says goodbye to its clients.
     pub drain_window: Duration,
+    /// How long a node may be without its broker before it sends its clients away; zero: for ever.
+    pub isolation_grace: Duration,
     /// How long a channel is kept subscribed to after its last local subscriber.
     pub subscribe_linger: Duration,
     /// Log lines.
@@ -83,6 +85,11 @@ impl Config {
         let subscribe_linger =
             s.duration("subscribe.linger", "5s", "a channel stays subscribed to this long after its last subscriber");
         let drain_window = s.duration("drain.window", "20s", "over which a stopping node says goodbye to its clients");
+        let isolation_grace = s.duration(
+            "isolation_grace",
+            "60s",
+            "without its broker this long, a node sends its clients away; 0s: never",
+        );
         let log = read_log(&mut s);
         let tables = s.tables("namespace");
         let policy = namespaces::read(&tables, &mut s);
@@ -104,6 +111,7 @@ impl Config {
             policy,
             presence,
             drain_window,
+            isolation_grace,
             subscribe_linger,
             log,
             known,

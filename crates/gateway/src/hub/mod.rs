@@ -46,6 +46,8 @@ pub struct Entry<S> {
     /// Subscribers that are further than the live deliveries: they read the log before those came.
     ahead: Vec<(u32, u64)>,
     replay: Option<Replay>,
+    /// Set while the worker reads what it lost: live deliveries wait for that.
+    repair: Option<Held>,
     /// Set while one of those who recover reads the log for all of them.
     reading: Option<Reading>,
 }
@@ -54,10 +56,25 @@ pub struct Entry<S> {
 #[derive(Debug)]
 struct Reading {
     since: u64,
-    held: Vec<Arc<Delivery>>,
-    /// More was published than may be held: the reading is void.
-    overflowed: bool,
+    held: Held,
     done: Rc<Notify>,
+}
+
+/// Deliveries that wait for a reading of the log; none any more once they were too many.
+#[derive(Debug)]
+struct Held(Option<Vec<Arc<Delivery>>>);
+
+impl Held {
+    fn nothing() -> Self {
+        Self(Some(Vec::new()))
+    }
+
+    fn hold(&mut self, delivery: &Arc<Delivery>) {
+        match &mut self.0 {
+            Some(held) if held.len() < HELD_MAX => held.push(delivery.clone()),
+            _ => self.0 = None,
+        }
+    }
 }
 
 /// How a client's past is come by.
@@ -106,6 +123,7 @@ impl<S: Clone> Hub<S> {
             subscribers: Vec::new(),
             ahead: Vec::new(),
             replay: None,
+            repair: None,
             reading: None,
         };
         self.channels.insert(channel.clone(), entry);
@@ -164,7 +182,7 @@ impl<S: Clone> Hub<S> {
         let same_epoch = entry.position.as_ref().is_none_or(|p| p.epoch == from.epoch);
         // Rounded down, so that clients who missed a little more or less share one reading.
         let since = if same_epoch { from.offset - from.offset % SINCE_STEP } else { 0 };
-        entry.reading = Some(Reading { since, held: Vec::new(), overflowed: false, done: Rc::default() });
+        entry.reading = Some(Reading { since, held: Held::nothing(), done: Rc::default() });
         Recovery::Read(since)
     }
 
@@ -173,11 +191,40 @@ impl<S: Clone> Hub<S> {
         let Some(entry) = self.channels.get_mut(channel) else { return };
         let Some(reading) = entry.reading.take() else { return };
         reading.done.notify_waiters();
-        let Some(page) = page.filter(|_| !reading.overflowed) else { return };
+        let (Some(page), Some(held)) = (page, reading.held.0) else { return };
         let mut replay = Replay::new(reading.since, page);
-        if reading.held.iter().all(|delivery| replay.append(delivery)) && entry.replay.replace(replay).is_none() {
+        if held.iter().all(|delivery| replay.append(delivery)) && entry.replay.replace(replay).is_none() {
             self.replays.push(channel.clone());
         }
+    }
+
+    /// The worker has lost deliveries of a channel: from now on live ones are held. Returns from where to read; `None` if
+    /// there is nothing to read from.
+    pub fn begin_repair(&mut self, channel: &Channel) -> Option<Position> {
+        let entry = self.entry(channel)?;
+        let position = entry.position.clone()?;
+        entry.replay = None;
+        entry.repair = Some(Held::nothing());
+        Some(position)
+    }
+
+    /// Whether a delivery has to wait for a repair of its channel; then it is held.
+    pub fn waits_for_repair(&mut self, channel: &Channel, delivery: &Arc<Delivery>) -> bool {
+        let Some(repair) = self.entry(channel).and_then(|entry| entry.repair.as_mut()) else { return false };
+        repair.hold(delivery);
+        true
+    }
+
+    /// A delivery was lost while its channel is being repaired: what is held has a hole. False if no repair is under way.
+    pub fn spoil_repair(&mut self, channel: &Channel) -> bool {
+        let Some(repair) = self.entry(channel).and_then(|entry| entry.repair.as_mut()) else { return false };
+        repair.0 = None;
+        true
+    }
+
+    /// Ends a repair. What was held is `None` if it was too much; all is `None` if the channel was left meanwhile.
+    pub fn end_repair(&mut self, channel: &Channel) -> Option<Option<Vec<Arc<Delivery>>>> {
+        Some(self.entry(channel)?.repair.take()?.0)
     }
 
     /// Forgets what nobody has asked for in a while.
@@ -200,17 +247,6 @@ impl<S: Clone> Hub<S> {
     /// Whether it has none.
     pub fn is_empty(&self) -> bool {
         self.channels.is_empty()
-    }
-}
-
-impl Reading {
-    fn hold(&mut self, delivery: &Arc<Delivery>) {
-        if self.held.len() < HELD_MAX && !self.overflowed {
-            self.held.push(delivery.clone());
-        } else {
-            self.overflowed = true;
-            self.held.clear();
-        }
     }
 }
 
@@ -283,7 +319,7 @@ impl<S: Clone> Entry<S> {
             self.replay = None;
         }
         if let Some(reading) = &mut self.reading {
-            reading.hold(delivery);
+            reading.held.hold(delivery);
         }
     }
 

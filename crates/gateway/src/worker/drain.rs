@@ -1,7 +1,7 @@
 //! Draining: every client is told to come back elsewhere, and they are closed in waves at a set pace, so that the other
 //! nodes see a steady trickle instead of a storm.
 
-use crate::inbox::{Inbox, Item};
+use crate::inbox::{Inbox, Item, Occasion};
 use crate::local::Local;
 use crate::local::connection::Connection;
 use protocol::{CloseCode, Outgoing, Push};
@@ -16,8 +16,8 @@ const WAVE_INTERVAL: Duration = Duration::from_millis(250);
 /// Clients of one wave come back spread over this long after their close.
 const AFTER_MAX_MS: u64 = 1000;
 
-/// Tells every client, closes them over the window, and stops the worker when none is left.
-pub(super) async fn run(local: Rc<Local>, inbox: Arc<Inbox>, window: Duration) {
+/// Tells every client and closes them over the window.
+pub(super) async fn run(local: Rc<Local>, inbox: Arc<Inbox>, window: Duration, occasion: Occasion) {
     let began = Instant::now();
     let end = began + window;
     let mut left: Vec<_> = local.connections.borrow().values().cloned().collect();
@@ -30,11 +30,16 @@ pub(super) async fn run(local: Rc<Local>, inbox: Arc<Inbox>, window: Duration) {
     while !left.is_empty() && Instant::now() < end {
         next_wave += WAVE_INTERVAL;
         wait_until(&local, next_wave.min(end)).await;
+        if occasion == Occasion::Isolated && local.node.readiness().is_ok() {
+            return;
+        }
         left.retain(|connection| !connection.has_ended());
         let size = wave_size(left.len(), end.saturating_duration_since(Instant::now()));
         close_wave(&local, &mut left, size);
     }
-    inbox.put(Item::Stop(CloseCode::Draining));
+    if occasion == Occasion::Stopping {
+        inbox.put(Item::Stop(CloseCode::Draining));
+    }
 }
 
 /// The share of those left that keeps the pace: all of them when there is no time for another wave.

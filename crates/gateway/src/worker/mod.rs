@@ -2,6 +2,7 @@
 
 mod accept;
 mod drain;
+mod repair;
 mod steady;
 mod turn;
 

@@ -1,10 +1,10 @@
 //! The two halves of a turn: taking what the node has put into the inbox, and, when everything at hand has been
 //! handled, publishing what was gathered in one batch and writing each dirty socket once.
 
-use super::drain;
+use super::{drain, repair};
 use crate::commands;
 use crate::hub::fanout::{Encoded, Except, encode, left_out};
-use crate::inbox::{Inbox, Item, Mail, Overflow};
+use crate::inbox::{Inbox, Item, Mail};
 use crate::local::connection::Connection;
 use crate::local::{Local, Publishing, unix_ms};
 use crate::outbox::Flushed;
@@ -47,6 +47,14 @@ impl Gathered {
         }
         of_channel.push(delivery);
     }
+
+    fn fan_out(&self, local: &Rc<Local>) {
+        for channel in &self.order {
+            if let Some(deliveries) = self.deliveries.get(channel) {
+                fan_out(local, channel, deliveries);
+            }
+        }
+    }
 }
 
 /// The code to close everything with, when the worker is to stop.
@@ -56,46 +64,62 @@ fn handle(local: &Rc<Local>, inbox: &Arc<Inbox>, mail: Mail) -> Option<CloseCode
     for item in mail.items {
         match item {
             Item::Opened { channel, ticket, position } => local.hub.borrow_mut().open(&channel, ticket, position),
-            Item::Delivery { delivery, arrived } => pass(local, delivery, arrived, &mut gathered),
+            Item::Delivery { delivery, arrived } => {
+                let waits = channel_of(&delivery)
+                    .is_some_and(|channel| local.hub.borrow_mut().waits_for_repair(channel, &delivery));
+                if !waits {
+                    pass(local, delivery, arrived, &mut gathered);
+                }
+            }
             Item::Order(order) => commands::take_order(local, order),
-            Item::Drain(window) => {
-                tokio::task::spawn_local(drain::run(local.clone(), inbox.clone(), window));
+            Item::Drain { window, occasion } => {
+                tokio::task::spawn_local(drain::run(local.clone(), inbox.clone(), window, occasion));
             }
             Item::Stop(code) => stop = Some(code),
         }
     }
-    for (channel, Overflow { range, position }) in mail.overflows {
-        let gap = Arc::new(Delivery::Gap { channel, range, position });
-        pass(local, gap, Instant::now(), &mut gathered);
-    }
-    for channel in &gathered.order {
-        if let Some(deliveries) = gathered.deliveries.get(channel) {
-            fan_out(local, channel, deliveries);
+    gathered.fan_out(local);
+    for (channel, overflow) in mail.overflows {
+        let is_known = local.hub.borrow_mut().spoil_repair(&channel);
+        if !is_known {
+            repair::begin(local, channel, overflow);
         }
     }
     stop
 }
 
-fn pass(local: &Local, delivery: Arc<Delivery>, arrived: Instant, gathered: &mut Gathered) {
-    let channel = match &*delivery {
+fn channel_of(delivery: &Delivery) -> Option<&Channel> {
+    match delivery {
         Delivery::Publications { channel, .. }
         | Delivery::Gap { channel, .. }
         | Delivery::Membership { channel, .. }
-        | Delivery::Opened { channel, .. } => channel.clone(),
-        Delivery::Direct(_) | Delivery::Control(_) => return,
-    };
+        | Delivery::Opened { channel, .. } => Some(channel),
+        Delivery::Direct(_) | Delivery::Control(_) => None,
+    }
+}
+
+/// Fans out deliveries that do not come from the inbox: what a repair has read.
+pub(super) fn deliver(local: &Rc<Local>, deliveries: Vec<Arc<Delivery>>) {
+    let mut gathered = Gathered::default();
+    let now = Instant::now();
+    deliveries.into_iter().for_each(|delivery| pass(local, delivery, now, &mut gathered));
+    gathered.fan_out(local);
+}
+
+fn pass(local: &Local, delivery: Arc<Delivery>, arrived: Instant, gathered: &mut Gathered) {
+    let Some(channel) = channel_of(&delivery).cloned() else { return };
     let mut hub = local.hub.borrow_mut();
     // Not open: stragglers of a channel that this worker has left.
     let Some(entry) = hub.entry(&channel) else { return };
     entry.pass(&delivery);
-    if matches!(&*delivery, Delivery::Gap { .. }) && !entry.is_empty() {
-        local.node.metrics.gaps.inc();
-    }
-    if let Delivery::Publications { publications, .. } = &*delivery
-        && !entry.is_empty()
-    {
-        let sent_ms = publications.first().map_or(0, |p| p.time_ms);
-        local.delivered.borrow_mut().push((arrived, sent_ms));
+    let has_subscribers = !entry.is_empty();
+    match &*delivery {
+        Delivery::Gap { .. } if has_subscribers => local.node.metrics.gaps.inc(),
+        Delivery::Publications { publications, .. } if has_subscribers => {
+            let sent_ms = publications.first().map_or(0, |p| p.time_ms);
+            local.delivered.borrow_mut().push((arrived, sent_ms));
+        }
+        _ => {}
     }
     gathered.add(&channel, delivery);
 }
