@@ -68,14 +68,31 @@ pub(crate) fn check(config: &Config) -> ExitCode {
 
 /// Prints every setting, in a form that `--config` takes.
 pub(crate) fn print(config: &Config) -> ExitCode {
-    println!("# Every setting, its variable, and its value in force.");
+    println!("# Every setting of the gateway, its variable, and its value. Give this file by --config.");
+    println!("# Variables are stronger than the file, --set is stronger than both.");
     for known in &config.known {
         println!("\n# {} ({}; default: {})", known.doc, variable(known.key), or_none(&known.default));
         let hash = if known.value.is_empty() { "# " } else { "" };
         println!("{hash}{} = {:?}", known.key, known.value);
     }
+    println!("{NAMESPACES}");
     ExitCode::SUCCESS
 }
+
+/// Namespaces are tables, which have no variables.
+const NAMESPACES: &str = r#"
+# Which channels there are, and their rules. The first pattern that takes a channel rules it. Without any [[namespace]]
+# every channel is open to whoever may connect:
+#
+# [[namespace]]
+# pattern = "*"              # a name, or the beginning of names and *
+# subscribe = "anyone"       # anyone, authenticated, nobody: who may subscribe, see members and read history
+# publish = "anyone"         # anyone, authenticated, nobody
+# presence = true            # keep who is there
+# join_leave = true          # tell subscribers who comes and goes
+# history.size = 100         # publications kept; 0: none, at most once, no recovery
+# history.ttl = "5m"         # the log is dropped this long after its last publication
+# max_message = "64KiB"      # larger payloads are refused (too_large)"#;
 
 fn or_none(text: &str) -> &str {
     if text.is_empty() { "none" } else { text }

@@ -44,7 +44,7 @@ pub struct Entry<S> {
     interest: usize,
     subscribers: Vec<S>,
     /// Subscribers that are further than the live deliveries: they read the log before those came.
-    ahead: Vec<(u32, u64)>,
+    ahead: HashMap<u32, u64>,
     replay: Option<Replay>,
     /// Set while the worker reads what it lost: live deliveries wait for that.
     repair: Option<Held>,
@@ -121,7 +121,7 @@ impl<S: Clone> Hub<S> {
             opened: Rc::new(Notify::new()),
             interest: 1,
             subscribers: Vec::new(),
-            ahead: Vec::new(),
+            ahead: HashMap::new(),
             replay: None,
             repair: None,
             reading: None,
@@ -258,7 +258,7 @@ impl<S: Clone> Entry<S> {
         self.subscribers.push(subscriber);
         let reached = self.position.as_ref().map_or(0, |p| p.offset);
         if let Some(offset) = offset.filter(|offset| *offset > reached) {
-            self.ahead.push((index, offset));
+            self.ahead.insert(index, offset);
         }
         index
     }
@@ -269,19 +269,16 @@ impl<S: Clone> Entry<S> {
             return None;
         }
         self.subscribers.swap_remove(index as usize);
-        self.ahead.retain(|(place, _)| *place != index);
-        for (place, _) in &mut self.ahead {
-            if *place == last {
-                *place = index;
-            }
+        self.ahead.remove(&index);
+        if let Some(offset) = self.ahead.remove(&last) {
+            self.ahead.insert(index, offset);
         }
         self.subscribers.get(index as usize).cloned()
     }
 
     /// Who subscribes, with how far each is ahead of the live deliveries, if it is.
     pub fn subscribers(&self) -> impl Iterator<Item = (&S, Option<u64>)> {
-        let ahead =
-            |index: usize| self.ahead.iter().find(|(place, _)| *place as usize == index).map(|(_, offset)| *offset);
+        let ahead = |index: usize| u32::try_from(index).ok().and_then(|place| self.ahead.get(&place).copied());
         let none_ahead = self.ahead.is_empty();
         self.subscribers.iter().enumerate().map(move |(i, s)| (s, if none_ahead { None } else { ahead(i) }))
     }
@@ -326,7 +323,7 @@ impl<S: Clone> Entry<S> {
     /// After a fan-out: whoever the live deliveries have caught up with is ahead no more.
     pub fn caught_up(&mut self) {
         let reached = self.position.as_ref().map_or(u64::MAX, |p| p.offset);
-        self.ahead.retain(|(_, offset)| *offset > reached);
+        self.ahead.retain(|_, offset| *offset > reached);
     }
 }
 
