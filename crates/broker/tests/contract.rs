@@ -25,7 +25,7 @@ use std::time::Duration;
 use support::{Inbox, Node, RETENTION};
 
 /// A place where nodes share channels.
-pub trait Fixture {
+pub(crate) trait Fixture {
     /// Another node, ready.
     async fn node(&self, name: &str) -> Node;
 
@@ -36,7 +36,7 @@ pub trait Fixture {
     async fn expire_log(&self, channel: &Channel);
 }
 
-pub struct Memory(MemoryStore);
+pub(crate) struct Memory(MemoryStore);
 
 impl Memory {
     fn new() -> Self {
@@ -62,7 +62,7 @@ impl Fixture for Memory {
     }
 }
 
-pub struct Redis(RedisServer);
+pub(crate) struct Redis(RedisServer);
 
 impl Redis {
     fn new() -> Self {

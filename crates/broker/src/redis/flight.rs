@@ -14,6 +14,9 @@ use tokio::time::Instant;
 /// Redis refuses this long before a publication's own deadline, so that the answer is back in time.
 const MARGIN: Duration = Duration::from_millis(100);
 
+/// A hundred years: Redis refuses a ttl that its clock cannot add up, in the middle of the script.
+const TTL_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// Entries of one channel and one retention: one call.
 pub(super) struct Group {
     channel: Channel,
@@ -85,7 +88,8 @@ impl Group {
         names.extend(idempotency.map(|key| keys.idempotency(channel, key)));
         let mut command = scripts::publish(&names);
         command.arg(random_epoch()).arg(retention.size);
-        command.arg(ms(retention.ttl)).arg(ms(META_TTL.max(retention.ttl))).arg(ms(KEY_TTL));
+        let ttl = retention.ttl.min(TTL_MAX);
+        command.arg(ms(ttl)).arg(ms(META_TTL.max(ttl))).arg(ms(KEY_TTL));
         let now = Instant::now();
         for entry in &self.entries {
             let margin = MARGIN.min(entry.deadline.saturating_duration_since(now) / 4);

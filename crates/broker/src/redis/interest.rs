@@ -13,7 +13,7 @@ use crate::metrics::BrokerMetrics;
 use crate::{Delivery, Sink};
 use bytes::Bytes;
 use link::KeySpace;
-use protocol::envelope::Envelope;
+use protocol::envelope::{Envelope, EnvelopeError};
 use protocol::{Channel, Publication};
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -68,6 +68,8 @@ pub(super) struct Interest {
     changed: Notify,
     asked: Notify,
     heard: AtomicU64,
+    /// The connection over which something unreadable came last.
+    complained_on: AtomicU64,
     probes: watch::Sender<u64>,
 }
 
@@ -90,6 +92,7 @@ impl Interest {
             changed: Notify::new(),
             asked: Notify::new(),
             heard: AtomicU64::new(0),
+            complained_on: AtomicU64::new(0),
             probes: watch::Sender::new(0),
         }
     }
@@ -130,9 +133,33 @@ impl Interest {
             self.metrics.envelopes.inc();
             match Envelope::decode(payload) {
                 Ok(envelope) => self.envelope(connection, channel, envelope),
-                Err(error) => {
-                    self.metrics.undecodable.inc();
-                    tracing::warn!(channel, %error, "an envelope cannot be read");
+                Err(error) => self.unreadable(connection, channel, error),
+            }
+        }
+    }
+
+    /// Perhaps a newer node wrote it. Its publications must not go missing in silence.
+    fn unreadable(&self, connection: u64, channel: &str, error: EnvelopeError) {
+        self.metrics.undecodable.inc();
+        // Once a connection, not once an envelope.
+        if self.complained_on.swap(connection, Ordering::Relaxed) != connection {
+            tracing::warn!(channel, %error, "an envelope cannot be read");
+        }
+        let mut state = self.lock();
+        let is_present = state.connection == connection;
+        let State { subscriptions, asking, .. } = &mut *state;
+        let Some(subscription) = subscriptions.get_mut(channel).filter(|_| is_present) else { return };
+        let channel = subscription.channel.clone();
+        match &mut subscription.stand {
+            Stand::Plain(Plain::New) => {}
+            Stand::Plain(plain) => {
+                *plain = Plain::Lost;
+                self.make_live(&channel, plain);
+            }
+            Stand::Positioned(track) => {
+                track.unreadable();
+                if subscription.is_confirmed {
+                    self.ask(asking, channel);
                 }
             }
         }

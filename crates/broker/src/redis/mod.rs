@@ -57,12 +57,8 @@ impl RedisBroker {
             is_confirmed: is_subscribed.clone(),
             metrics: metrics.clone(),
         };
-        let reader = Reader {
-            interest: interest.clone(),
-            lane: Lane::start(&link, "read", &[scripts::READ, scripts::EPOCH]),
-            keys: link.keys().clone(),
-            metrics: metrics.clone(),
-        };
+        let lane = Lane::start(&link, "read", &[scripts::READ, scripts::EPOCH]);
+        let reader = Reader::new(interest.clone(), lane, link.keys(), &metrics);
         let tasks = [tokio::spawn(subscriber.run()), tokio::spawn(reader.run())].map(|task| task.abort_handle());
         Self { link, publisher, interest, is_subscribed, metrics, tasks }
     }

@@ -159,6 +159,16 @@ impl Track {
         self.waiting = Some(Held::default());
     }
 
+    /// Something came that cannot be read: something may be missing.
+    pub(super) fn unreadable(&mut self) {
+        if self.waiting.is_none() {
+            self.missing = true;
+            self.waiting = Some(Held::default());
+        } else if let Some(held) = &mut self.waiting {
+            held.overflowed = true;
+        }
+    }
+
     /// An envelope came. `room` is what may be held back at the most.
     pub(super) fn arrived(&mut self, epoch: Epoch, publications: Vec<Publication>, room: usize) -> Step {
         let mut step = Step::default();

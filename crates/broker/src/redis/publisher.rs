@@ -75,12 +75,11 @@ impl Publisher {
             return ready(vec![Err(PublishError::Unavailable); batch.len()]).boxed();
         }
         let tickets = self.queue.push(batch);
+        let refused = tickets.iter().filter(|ticket| matches!(ticket, Ticket::Refused)).count();
+        metrics.queue_full.inc_by(refused as u64);
         async move {
             let mut outcomes = Vec::with_capacity(tickets.len());
             for ticket in tickets {
-                if matches!(ticket, Ticket::Refused) {
-                    metrics.queue_full.inc();
-                }
                 let outcome = ticket.outcome(deadline).await;
                 metrics.count(&outcome);
                 outcomes.push(outcome);

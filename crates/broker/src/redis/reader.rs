@@ -5,18 +5,19 @@ use super::positions::Ask;
 use super::reading::{self, Answer, Part};
 use crate::metrics::BrokerMetrics;
 use link::{Backoff, KeySpace, Lane};
-use protocol::Channel;
+use protocol::{Channel, Epoch};
 use redis::{Pipeline, ServerErrorKind, Value};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// How many channels' metas are read in one write.
 const METAS: usize = 500;
 
-/// How many channels' logs are read in one write, and how many entries of each.
-const LOGS: usize = 16;
-const ENTRIES: u64 = 128;
+/// How many channels' logs are read in one write, and how many entries of each: with payloads of 64 KiB, 32 MiB.
+const LOGS: usize = 8;
+const ENTRIES: u64 = 64;
 
 /// How long one write may wait for its answers.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,33 +26,50 @@ const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_CEILING: Duration = Duration::from_secs(1);
 
 pub(super) struct Reader {
-    pub(super) interest: Arc<Interest>,
-    pub(super) lane: Lane,
-    pub(super) keys: KeySpace,
-    pub(super) metrics: BrokerMetrics,
+    interest: Arc<Interest>,
+    lane: Lane,
+    keys: KeySpace,
+    metrics: BrokerMetrics,
+    /// Channels that Redis refused to read. They are set aside for a while, so that others need not wait for them.
+    refused: HashSet<Channel>,
+    refused_until: Instant,
+    has_complained: bool,
 }
 
-/// A reading that failed; it is asked for again.
+/// Nothing can be read now; what was to be read is asked for again.
 struct Failed(String);
 
 impl Reader {
-    pub(super) async fn run(self) {
+    pub(super) fn new(interest: Arc<Interest>, lane: Lane, keys: &KeySpace, metrics: &BrokerMetrics) -> Self {
+        Self {
+            interest,
+            lane,
+            keys: keys.clone(),
+            metrics: metrics.clone(),
+            refused: HashSet::new(),
+            refused_until: Instant::now(),
+            has_complained: false,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_CEILING);
-        let mut complained = false;
         loop {
-            let asks = self.interest.take_asks(METAS).await;
+            let asks = tokio::select! {
+                () = sleep_until(self.refused_until), if !self.refused.is_empty() => {
+                    self.refused.drain().for_each(|channel| self.interest.ask_again(&channel));
+                    continue;
+                }
+                asks = self.interest.take_asks(METAS) => asks,
+            };
             match self.serve(asks).await {
                 Ok(()) => {
                     backoff.reset();
-                    complained = false;
+                    self.has_complained &= !self.refused.is_empty();
                 }
                 Err(Failed(error)) => {
-                    // Once an outage, not once an attempt.
-                    if !complained {
-                        tracing::warn!(error, "channels cannot be read; trying on");
-                        complained = true;
-                    }
-                    tokio::time::sleep(backoff.next_delay()).await;
+                    self.complain(&error);
+                    sleep(backoff.next_delay()).await;
                     if !self.lane.is_up() {
                         self.lane.next_connection(0).await;
                     }
@@ -60,8 +78,15 @@ impl Reader {
         }
     }
 
+    /// Once an outage, not once an attempt.
+    fn complain(&mut self, error: &str) {
+        if !std::mem::replace(&mut self.has_complained, true) {
+            tracing::warn!(error, "channels cannot be read; trying on");
+        }
+    }
+
     /// Reads for all of these; those that failed ask again.
-    async fn serve(&self, asks: Vec<(Channel, Ask)>) -> Result<(), Failed> {
+    async fn serve(&mut self, asks: Vec<(Channel, Ask)>) -> Result<(), Failed> {
         let (metas, logs): (Vec<_>, Vec<_>) = asks.into_iter().partition(|(_, ask)| ask.log_from.is_none());
         let mut result = Ok(());
         for part in metas.chunks(METAS).chain(logs.chunks(LOGS)) {
@@ -75,7 +100,7 @@ impl Reader {
         result
     }
 
-    async fn read(&self, asks: &[(Channel, Ask)]) -> Result<(), Failed> {
+    async fn read(&mut self, asks: &[(Channel, Ask)]) -> Result<(), Failed> {
         let mut pipe = Pipeline::with_capacity(asks.len());
         for (channel, ask) in asks {
             let part = ask.log_from.map_or(Part::None, |from| {
@@ -101,13 +126,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Sends the commands and brings each answer to its track; returns the epochs that must end. Tracks without an
-    /// answer ask again.
-    async fn bring(
-        &self,
-        asks: &[(Channel, Ask)],
-        pipe: &Pipeline,
-    ) -> Result<Vec<(Channel, u64, protocol::Epoch)>, Failed> {
+    /// Sends the commands and brings each answer to its track; returns the epochs that must end.
+    async fn bring(&mut self, asks: &[(Channel, Ask)], pipe: &Pipeline) -> Result<Vec<(Channel, u64, Epoch)>, Failed> {
         let deadline = Instant::now() + PATIENCE;
         let answers = match self.lane.query(pipe, deadline).await {
             Ok(answers) => answers,
@@ -117,7 +137,7 @@ impl Reader {
             }
         };
         let mut ended = Vec::new();
-        let mut failed = None;
+        let mut is_script_known = true;
         for ((channel, ask), value) in asks.iter().zip(answers) {
             match understand(value) {
                 Ok(answer) => {
@@ -127,29 +147,25 @@ impl Reader {
                         ended.push((channel.clone(), ask.round, epoch));
                     }
                 }
-                Err(refusal) => {
+                Err(Refusal::NoScript) => {
+                    is_script_known = false;
                     self.interest.ask_again(channel);
-                    failed = Some(refusal);
                 }
+                Err(Refusal::Other(error)) => self.set_aside(channel, &error),
             }
         }
-        match failed {
-            None => Ok(ended),
-            Some(refusal) => {
-                ended.iter().for_each(|(channel, ..)| self.interest.ask_again(channel));
-                Err(self.after(refusal, deadline).await)
-            }
+        if !is_script_known {
+            self.lane.reload_scripts(deadline).await.map_err(|error| Failed(error.to_string()))?;
         }
+        Ok(ended)
     }
 
-    async fn after(&self, refusal: Refusal, deadline: Instant) -> Failed {
-        match refusal {
-            Refusal::NoScript => {
-                let reloaded = self.lane.reload_scripts(deadline).await;
-                Failed(reloaded.err().map_or_else(|| "Redis had forgotten the scripts".to_owned(), |e| e.to_string()))
-            }
-            Refusal::Other(error) => Failed(error),
+    fn set_aside(&mut self, channel: &Channel, error: &str) {
+        self.complain(error);
+        if self.refused.is_empty() {
+            self.refused_until = Instant::now() + RETRY_CEILING;
         }
+        self.refused.insert(channel.clone());
     }
 }
 

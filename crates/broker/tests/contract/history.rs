@@ -7,7 +7,7 @@ use std::time::Duration;
 
 const ALL: Range = Range { since: None, limit: 10_000, reverse: false };
 
-pub async fn a_page_is_read_in_both_directions_from_anywhere(fixture: &impl Fixture) {
+pub(crate) async fn a_page_is_read_in_both_directions_from_anywhere(fixture: &impl Fixture) {
     let nodes = [fixture.node("n1.a").await, fixture.node("n2.a").await];
     let channel = channel("c");
     for i in 1..=9 {
@@ -33,7 +33,7 @@ pub async fn a_page_is_read_in_both_directions_from_anywhere(fixture: &impl Fixt
     assert_eq!(page(None, 0, true).await, "");
 }
 
-pub async fn a_channel_nobody_published_to_has_one_epoch_for_all(fixture: &impl Fixture) {
+pub(crate) async fn a_channel_nobody_published_to_has_one_epoch_for_all(fixture: &impl Fixture) {
     let nodes = [fixture.node("n1.a").await, fixture.node("n2.a").await, fixture.node("n3.a").await];
     let channel = channel("c");
     let page = nodes[0].broker.history(&channel, ALL).await.expect("a page");
@@ -43,7 +43,7 @@ pub async fn a_channel_nobody_published_to_has_one_epoch_for_all(fixture: &impl 
     assert_eq!((published.epoch, published.offset), (page.top.epoch, 1));
 }
 
-pub async fn at_least_as_many_are_kept_as_asked_for_and_not_many_more(fixture: &impl Fixture) {
+pub(crate) async fn at_least_as_many_are_kept_as_asked_for_and_not_many_more(fixture: &impl Fixture) {
     let node = fixture.node("n1.a").await;
     let channel = channel("c");
     let retention = Some(Retention { size: 50, ttl: Duration::from_secs(600) });
@@ -56,7 +56,7 @@ pub async fn at_least_as_many_are_kept_as_asked_for_and_not_many_more(fixture: &
     assert_eq!(offsets, (1001 - offsets.len() as u64..=1000).collect::<Vec<_>>());
 }
 
-pub async fn a_log_ends_with_its_time_and_the_offsets_go_on(fixture: &impl Fixture) {
+pub(crate) async fn a_log_ends_with_its_time_and_the_offsets_go_on(fixture: &impl Fixture) {
     let node = fixture.node("n1.a").await;
     let channel = channel("c");
     node.say(&channel, "1").await;

@@ -12,7 +12,7 @@ use protocol::{Cause, Member};
 async fn clusters_under_different_prefixes_share_a_redis_and_nothing_else() {
     let server = RedisServer::start();
     let channel = channel("c");
-    let nodes = ["one:", "two:"].map(|prefix| start_node(&server, prefix, "n1.a", &BrokerConfig::default()));
+    let nodes = ["one:", "two:"].map(|prefix| start_node(&server.url(), prefix, "n1.a", &BrokerConfig::default()));
     for node in &nodes {
         node.until_ready(true).await;
         node.open(&channel).await;
@@ -91,7 +91,7 @@ async fn a_log_whose_meta_was_lost_begins_anew() {
 async fn what_does_not_fit_into_the_queue_is_refused_at_once() {
     let server = RedisServer::start();
     let config = BrokerConfig { queue_publications: 3, ..BrokerConfig::default() };
-    let node = start_node(&server, "gw:", "n1.a", &config);
+    let node = start_node(&server.url(), "gw:", "n1.a", &config);
     node.until_ready(true).await;
     let channel = channel("c");
     node.open(&channel).await;

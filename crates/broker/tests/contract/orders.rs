@@ -4,7 +4,7 @@ use crate::Fixture;
 use broker::Delivery;
 use bytes::Bytes;
 
-pub async fn an_order_to_a_node_reaches_it_alone(fixture: &impl Fixture) {
+pub(crate) async fn an_order_to_a_node_reaches_it_alone(fixture: &impl Fixture) {
     let nodes = [fixture.node("n1.a").await, fixture.node("n2.a").await, fixture.node("n1.b").await];
     for order in [&b"one"[..], b"", b"\0\0\0\0\0\0\0\0\0", b"\x01"] {
         let order = Bytes::from_static(order);
@@ -20,13 +20,13 @@ pub async fn an_order_to_a_node_reaches_it_alone(fixture: &impl Fixture) {
     }
 }
 
-pub async fn an_order_to_nobody_is_told(fixture: &impl Fixture) {
+pub(crate) async fn an_order_to_nobody_is_told(fixture: &impl Fixture) {
     let node = fixture.node("n1.a").await;
     assert_eq!(node.broker.direct("n1.b", Bytes::from_static(b"x")).await, Ok(false));
     assert_eq!(node.broker.direct("n1", Bytes::from_static(b"x")).await, Ok(false));
 }
 
-pub async fn an_order_to_all_reaches_all(fixture: &impl Fixture) {
+pub(crate) async fn an_order_to_all_reaches_all(fixture: &impl Fixture) {
     let nodes = [fixture.node("n1.a").await, fixture.node("n2.a").await];
     let order = Bytes::from_static(b"\0order");
     nodes[0].broker.control(order.clone()).await.expect("sent");

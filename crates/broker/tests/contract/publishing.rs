@@ -6,7 +6,7 @@ use broker::{Delivery, Publish, PublishError};
 use protocol::{Origin, Payload, Position, Publication};
 use tokio::time::Instant;
 
-pub async fn all_nodes_are_delivered_one_order_whoever_publishes(fixture: &impl Fixture) {
+pub(crate) async fn all_nodes_are_delivered_one_order_whoever_publishes(fixture: &impl Fixture) {
     const EACH: usize = 200;
     let channel = channel("c");
     let nodes = [fixture.node("n1.a").await, fixture.node("n2.a").await, fixture.node("n3.a").await];
@@ -40,7 +40,7 @@ pub async fn all_nodes_are_delivered_one_order_whoever_publishes(fixture: &impl 
     }
 }
 
-pub async fn outcomes_come_in_the_order_of_the_batch(fixture: &impl Fixture) {
+pub(crate) async fn outcomes_come_in_the_order_of_the_batch(fixture: &impl Fixture) {
     let node = fixture.node("n1.a").await;
     let (a, b) = (channel("a"), channel("b"));
     let batch = vec![kept(&a, "1"), passing(&b, "2"), kept(&b, "3"), kept(&a, "4"), passing(&a, "5"), kept(&a, "6")];
@@ -49,7 +49,7 @@ pub async fn outcomes_come_in_the_order_of_the_batch(fixture: &impl Fixture) {
     assert_eq!(offsets, [Some(1), None, Some(1), Some(2), None, Some(3)]);
 }
 
-pub async fn successive_calls_keep_their_order_whichever_is_awaited_first(fixture: &impl Fixture) {
+pub(crate) async fn successive_calls_keep_their_order_whichever_is_awaited_first(fixture: &impl Fixture) {
     let node = fixture.node("n1.a").await;
     let channel = channel("c");
     node.open(&channel).await;
@@ -61,7 +61,7 @@ pub async fn successive_calls_keep_their_order_whichever_is_awaited_first(fixtur
     assert_eq!(node.inbox.texts(50).await, expected);
 }
 
-pub async fn a_publication_arrives_as_it_was_published(fixture: &impl Fixture) {
+pub(crate) async fn a_publication_arrives_as_it_was_published(fixture: &impl Fixture) {
     let nodes = [fixture.node("n1.a").await, fixture.node("n2.a").await];
     let channel = channel("räksmörgås:1");
     let from = Origin { client: "n1.a.7".into(), user: Some("ann".into()), info: Some("{\"a\":1}".into()) };
@@ -82,7 +82,7 @@ pub async fn a_publication_arrives_as_it_was_published(fixture: &impl Fixture) {
     assert_eq!(nodes[1].inbox.next().await, delivery);
 }
 
-pub async fn what_is_not_kept_is_delivered_without_a_position(fixture: &impl Fixture) {
+pub(crate) async fn what_is_not_kept_is_delivered_without_a_position(fixture: &impl Fixture) {
     let nodes = [fixture.node("n1.a").await, fixture.node("n2.a").await];
     let channel = channel("c");
     for node in &nodes {
@@ -97,7 +97,7 @@ pub async fn what_is_not_kept_is_delivered_without_a_position(fixture: &impl Fix
     }
 }
 
-pub async fn what_is_not_kept_passes_through_a_channel_with_positions(fixture: &impl Fixture) {
+pub(crate) async fn what_is_not_kept_passes_through_a_channel_with_positions(fixture: &impl Fixture) {
     let node = fixture.node("n1.a").await;
     let channel = channel("c");
     node.open(&channel).await;
@@ -107,7 +107,7 @@ pub async fn what_is_not_kept_passes_through_a_channel_with_positions(fixture: &
     assert_eq!(node.inbox.texts(3).await, expected);
 }
 
-pub async fn a_key_counts_once_on_whichever_node_and_gives_the_first_position(fixture: &impl Fixture) {
+pub(crate) async fn a_key_counts_once_on_whichever_node_and_gives_the_first_position(fixture: &impl Fixture) {
     let nodes = [fixture.node("n1.a").await, fixture.node("n2.a").await];
     let channel = channel("c");
     nodes[0].open(&channel).await;
@@ -120,7 +120,7 @@ pub async fn a_key_counts_once_on_whichever_node_and_gives_the_first_position(fi
     assert_eq!(nodes[0].inbox.texts(3).await, expected);
 }
 
-pub async fn a_key_counts_once_within_one_batch(fixture: &impl Fixture) {
+pub(crate) async fn a_key_counts_once_within_one_batch(fixture: &impl Fixture) {
     let node = fixture.node("n1.a").await;
     let channel = channel("c");
     node.open(&channel).await;
@@ -137,7 +137,7 @@ pub async fn a_key_counts_once_within_one_batch(fixture: &impl Fixture) {
     assert_eq!(node.inbox.texts(3).await, expected);
 }
 
-pub async fn a_key_counts_anew_after_its_time(fixture: &impl Fixture) {
+pub(crate) async fn a_key_counts_anew_after_its_time(fixture: &impl Fixture) {
     let node = fixture.node("n1.a").await;
     let channel = channel("c");
     let first = node.publish(keyed(&channel, "1", "k")).await;
@@ -146,7 +146,7 @@ pub async fn a_key_counts_anew_after_its_time(fixture: &impl Fixture) {
     assert_eq!((offset(&first), offset(&again)), (1, 2));
 }
 
-pub async fn a_key_belongs_to_its_channel(fixture: &impl Fixture) {
+pub(crate) async fn a_key_belongs_to_its_channel(fixture: &impl Fixture) {
     let node = fixture.node("n1.a").await;
     let (a, b) = (channel("a"), channel("b"));
     let batch = vec![keyed(&a, "1", "k"), keyed(&b, "2", "k"), kept(&a, "3")];
@@ -155,7 +155,7 @@ pub async fn a_key_belongs_to_its_channel(fixture: &impl Fixture) {
     assert_ne!(outcomes[0], outcomes[1], "each channel has an epoch of its own");
 }
 
-pub async fn what_comes_too_late_is_refused_and_never_delivered(fixture: &impl Fixture) {
+pub(crate) async fn what_comes_too_late_is_refused_and_never_delivered(fixture: &impl Fixture) {
     let node = fixture.node("n1.a").await;
     let channel = channel("c");
     node.open(&channel).await;
@@ -165,6 +165,6 @@ pub async fn what_comes_too_late_is_refused_and_never_delivered(fixture: &impl F
     assert_eq!(node.inbox.texts(1).await, [(Some(1), "in time".to_owned())]);
 }
 
-pub async fn an_empty_batch_has_no_outcomes(fixture: &impl Fixture) {
+pub(crate) async fn an_empty_batch_has_no_outcomes(fixture: &impl Fixture) {
     assert_eq!(fixture.node("n1.a").await.broker.publish(Vec::new()).await, []);
 }

@@ -4,7 +4,7 @@ use crate::Fixture;
 use crate::support::{channel, kept, passing};
 use broker::{Delivery, Range};
 
-pub async fn the_opening_comes_first_and_tells_where_the_subscription_begins(fixture: &impl Fixture) {
+pub(crate) async fn the_opening_comes_first_and_tells_where_the_subscription_begins(fixture: &impl Fixture) {
     let nodes = [fixture.node("n1.a").await, fixture.node("n2.a").await];
     let channel = channel("c");
     for text in ["1", "2", "3"] {
@@ -31,14 +31,14 @@ pub async fn the_opening_comes_first_and_tells_where_the_subscription_begins(fix
     assert_eq!(offsets, after.iter().map(|p| p.offset).collect::<Vec<_>>());
 }
 
-pub async fn a_channel_without_positions_opens_without_one(fixture: &impl Fixture) {
+pub(crate) async fn a_channel_without_positions_opens_without_one(fixture: &impl Fixture) {
     let node = fixture.node("n1.a").await;
     let channel = channel("c");
     node.broker.subscribe(&channel, false);
     assert_eq!(node.inbox.next().await, Delivery::Opened { channel, position: None });
 }
 
-pub async fn channels_do_not_mix(fixture: &impl Fixture) {
+pub(crate) async fn channels_do_not_mix(fixture: &impl Fixture) {
     let nodes = [fixture.node("n1.a").await, fixture.node("n2.a").await];
     // One name begins like the other, and one looks like a key of the other.
     let names = ["a", "ab", "a:log"];
@@ -55,7 +55,7 @@ pub async fn channels_do_not_mix(fixture: &impl Fixture) {
     }
 }
 
-pub async fn after_unsubscribing_nothing_comes_and_subscribing_anew_begins_at_the_top(fixture: &impl Fixture) {
+pub(crate) async fn after_unsubscribing_nothing_comes_and_subscribing_anew_begins_at_the_top(fixture: &impl Fixture) {
     let node = fixture.node("n1.a").await;
     let channel = channel("c");
     let epoch = node.open(&channel).await.expect("a position").epoch;
@@ -69,7 +69,7 @@ pub async fn after_unsubscribing_nothing_comes_and_subscribing_anew_begins_at_th
     assert_eq!(node.inbox.texts(1).await, [(Some(3), "3".to_owned())]);
 }
 
-pub async fn changing_ones_mind_quickly_ends_as_wanted(fixture: &impl Fixture) {
+pub(crate) async fn changing_ones_mind_quickly_ends_as_wanted(fixture: &impl Fixture) {
     let node = fixture.node("n1.a").await;
     let (wanted, unwanted) = (channel("wanted"), channel("unwanted"));
     for i in 0..50 {
@@ -89,7 +89,7 @@ pub async fn changing_ones_mind_quickly_ends_as_wanted(fixture: &impl Fixture) {
     assert_eq!(node.inbox.so_far(), []);
 }
 
-pub async fn where_no_positions_are_wanted_none_are_shown(fixture: &impl Fixture) {
+pub(crate) async fn where_no_positions_are_wanted_none_are_shown(fixture: &impl Fixture) {
     let node = fixture.node("n1.a").await;
     let channel = channel("c");
     node.broker.subscribe(&channel, false);

@@ -1,6 +1,8 @@
 //! Nodes under test, and what they are delivered.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod proxy;
+
 use broker::metrics::BrokerMetrics;
 use broker::redis::{BrokerConfig, RedisBroker};
 use broker::{Broker, Delivery, Health, Outcome, Publish, Retention, Sink};
@@ -15,20 +17,20 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
 /// How long a test waits for what must come.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub const RETENTION: Retention = Retention { size: 10_000, ttl: Duration::from_secs(600) };
+pub(crate) const RETENTION: Retention = Retention { size: 1_000_000, ttl: Duration::from_secs(600) };
 
 /// A node: its broker, and what it has been delivered.
-pub struct Node {
-    pub broker: Arc<dyn Broker>,
-    pub inbox: Arc<Inbox>,
-    pub registry: Registry,
+pub(crate) struct Node {
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) registry: Registry,
 }
 
 /// Deliveries in the order they came.
 #[derive(Default)]
-pub struct Inbox {
+pub(crate) struct Inbox {
     deliveries: Mutex<VecDeque<Delivery>>,
     arrived: Notify,
 }
@@ -42,7 +44,7 @@ impl Sink for Inbox {
 
 impl Inbox {
     /// The next delivery.
-    pub async fn next(&self) -> Delivery {
+    pub(crate) async fn next(&self) -> Delivery {
         let next = async {
             loop {
                 if let Some(delivery) = self.deliveries.lock().expect("the inbox").pop_front() {
@@ -55,12 +57,12 @@ impl Inbox {
     }
 
     /// What has been delivered until now and not been taken.
-    pub fn so_far(&self) -> Vec<Delivery> {
+    pub(crate) fn so_far(&self) -> Vec<Delivery> {
         self.deliveries.lock().expect("the inbox").drain(..).collect()
     }
 
     /// The next delivery, which is the opening of the channel; where it begins.
-    pub async fn opened(&self, channel: &Channel) -> Option<Position> {
+    pub(crate) async fn opened(&self, channel: &Channel) -> Option<Position> {
         match self.next().await {
             Delivery::Opened { channel: opened, position } if opened == *channel => position,
             other => panic!("{channel} should have been opened, but: {other:?}"),
@@ -68,7 +70,7 @@ impl Inbox {
     }
 
     /// The next publications of any channel, as (offset, text), until there are so many.
-    pub async fn texts(&self, count: usize) -> Vec<(Option<u64>, String)> {
+    pub(crate) async fn texts(&self, count: usize) -> Vec<(Option<u64>, String)> {
         let mut texts = Vec::new();
         while texts.len() < count {
             match self.next().await {
@@ -85,29 +87,39 @@ impl Inbox {
 
 impl Node {
     /// Subscribes and waits for the opening.
-    pub async fn open(&self, channel: &Channel) -> Option<Position> {
+    pub(crate) async fn open(&self, channel: &Channel) -> Option<Position> {
         self.broker.subscribe(channel, true);
         self.inbox.opened(channel).await
     }
 
-    pub async fn publish(&self, publish: Publish) -> Outcome {
+    pub(crate) async fn publish(&self, publish: Publish) -> Outcome {
         let outcomes = self.broker.publish(vec![publish]).await;
         outcomes.into_iter().next().expect("an outcome")
     }
 
     /// Publishes a text with retention, which succeeds; returns its offset.
-    pub async fn say(&self, channel: &Channel, text: &str) -> u64 {
+    pub(crate) async fn say(&self, channel: &Channel, text: &str) -> u64 {
         let position = self.publish(kept(channel, text)).await.expect("published").expect("a position");
         position.offset
     }
 
     /// Waits until the broker says that it serves, or that it does not.
-    pub async fn until_ready(&self, ready: bool) {
+    pub(crate) async fn until_ready(&self, ready: bool) {
         until(|| (self.broker.health() == Health::Ready) == ready).await;
     }
 
+    /// Waits until so many flights have left since the start.
+    pub(crate) async fn flight_begins(&self, count: u64) {
+        let name = "broker_flight_publications";
+        let flights = || {
+            let family = self.registry.gather().into_iter().find(|f| f.name() == name).expect("the histogram");
+            family.get_metric()[0].get_histogram().get_sample_count()
+        };
+        until(|| flights() >= count).await;
+    }
+
     /// The value of a counter or gauge without labels.
-    pub fn metric(&self, name: &str) -> u64 {
+    pub(crate) fn metric(&self, name: &str) -> u64 {
         let family = self.registry.gather().into_iter().find(|f| f.name() == name).expect("a metric of that name");
         let metric = &family.get_metric()[0];
         (metric.get_counter().get_value() + metric.get_gauge().get_value()) as u64
@@ -115,7 +127,7 @@ impl Node {
 }
 
 /// Waits for something that tells nobody when it happens.
-pub async fn until(condition: impl Fn() -> bool) {
+pub(crate) async fn until(condition: impl Fn() -> bool) {
     let wait = async {
         while !condition() {
             sleep(Duration::from_millis(2)).await;
@@ -124,43 +136,43 @@ pub async fn until(condition: impl Fn() -> bool) {
     timeout(PATIENCE, wait).await.expect("it does not happen");
 }
 
-pub fn channel(name: &str) -> Channel {
+pub(crate) fn channel(name: &str) -> Channel {
     Channel::new(name).expect("a channel")
 }
 
-pub fn publication(text: &str) -> Publication {
+pub(crate) fn publication(text: &str) -> Publication {
     let data = Payload::text(text.to_owned());
     Publication { offset: None, data, event: None, from: None, time_ms: 7, echo: true, stamp: fastrand::u64(..) }
 }
 
-pub fn text_of(publication: &Publication) -> String {
+pub(crate) fn text_of(publication: &Publication) -> String {
     String::from_utf8(publication.data.bytes.to_vec()).expect("a text")
 }
 
 /// A publication that is kept.
-pub fn kept(channel: &Channel, text: &str) -> Publish {
+pub(crate) fn kept(channel: &Channel, text: &str) -> Publish {
     Publish { retention: Some(RETENTION), ..passing(channel, text) }
 }
 
 /// A publication that is not kept.
-pub fn passing(channel: &Channel, text: &str) -> Publish {
+pub(crate) fn passing(channel: &Channel, text: &str) -> Publish {
     let deadline = Instant::now() + Duration::from_secs(5);
     Publish { channel: channel.clone(), publication: publication(text), retention: None, key: None, deadline }
 }
 
 /// A publication with an idempotency key.
-pub fn keyed(channel: &Channel, text: &str, key: &str) -> Publish {
+pub(crate) fn keyed(channel: &Channel, text: &str, key: &str) -> Publish {
     Publish { key: Some(key.to_owned()), ..kept(channel, text) }
 }
 
-pub fn offset(outcome: &Outcome) -> u64 {
+pub(crate) fn offset(outcome: &Outcome) -> u64 {
     outcome.clone().expect("published").expect("a position").offset
 }
 
 /// A node on a Redis, from its first moment.
-pub fn start_node(server: &RedisServer, prefix: &str, name: &str, config: &BrokerConfig) -> Node {
+pub(crate) fn start_node(url: &str, prefix: &str, name: &str, config: &BrokerConfig) -> Node {
     let registry = Registry::new();
-    let config_of_link = LinkConfig { url: server.url(), prefix: prefix.to_owned() };
+    let config_of_link = LinkConfig { url: url.to_owned(), prefix: prefix.to_owned() };
     let metrics = LinkMetrics::new(&registry).expect("metrics");
     let link = Link::new(&config_of_link, metrics).expect("a link");
     let inbox = Arc::new(Inbox::default());
@@ -170,8 +182,8 @@ pub fn start_node(server: &RedisServer, prefix: &str, name: &str, config: &Broke
 }
 
 /// A node on a Redis, once it is ready.
-pub async fn redis_node(server: &RedisServer, name: &str) -> Node {
-    let node = start_node(server, LinkConfig::DEFAULT_PREFIX, name, &BrokerConfig::default());
+pub(crate) async fn redis_node(server: &RedisServer, name: &str) -> Node {
+    let node = start_node(&server.url(), LinkConfig::DEFAULT_PREFIX, name, &BrokerConfig::default());
     node.until_ready(true).await;
     node
 }

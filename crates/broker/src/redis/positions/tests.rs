@@ -198,3 +198,15 @@ fn too_much_held_back_is_dropped_and_read() {
     let (step, verdict) = track.read(1, reading_with("e", 9, 5..=9));
     assert_eq!((step.out, verdict), (vec![delivered("e", 6..=9)], Verdict::Live));
 }
+
+#[test]
+fn something_unreadable_is_looked_up_at_once_and_while_waiting_once_more() {
+    let mut track = live_at("e", 3);
+    track.unreadable();
+    assert_eq!(track.ask(), Some(Ask { round: 1, log_from: Some(3) }));
+    track.unreadable();
+    let (step, verdict) = track.read(1, reading_with("e", 4, 3..=4));
+    assert_eq!((step.out, verdict), (vec![delivered("e", 4..=4)], Verdict::ReadAgain));
+    track.ask();
+    assert_eq!(track.read(1, reading("e", 4)), (Step::default(), Verdict::Live));
+}
