@@ -9,7 +9,7 @@ use crate::node::{Node, Router};
 use crate::worker::{self, Start};
 use broker::memory::{MemoryBroker, MemoryStore};
 use broker::metrics::BrokerMetrics;
-use broker::redis::{BrokerConfig, RedisBroker};
+use broker::redis::RedisBroker;
 use broker::{Broker, Health, Sink};
 use futures_util::future::select_all;
 use link::{Link, LinkMetrics};
@@ -145,7 +145,7 @@ fn backends(
     let link = Link::new(redis, LinkMetrics::new(registry)?)?;
     let broker_metrics = BrokerMetrics::new(registry)?;
     let presence_metrics = PresenceMetrics::new(registry)?;
-    let broker = RedisBroker::start(link.clone(), name, sink, &BrokerConfig::default(), broker_metrics);
+    let broker = RedisBroker::start(link.clone(), name, sink, &config.broker, broker_metrics);
     let presence = RedisPresence::start(link, name, config.presence.clone(), presence_metrics);
     Ok((Arc::new(broker), Arc::new(presence)))
 }

@@ -8,6 +8,7 @@ use crate::http::HttpConfig;
 use crate::inbox::InboxConfig;
 use crate::policy::Policy;
 use crate::worker::WorkerConfig;
+use broker::redis::BrokerConfig;
 use link::LinkConfig;
 use presence::PresenceConfig;
 use settings::{Known, Settings, Sources};
@@ -36,6 +37,8 @@ pub struct Config {
     pub worker: WorkerConfig,
     /// How much may wait for a worker.
     pub inbox: InboxConfig,
+    /// How much may wait for Redis.
+    pub broker: BrokerConfig,
     /// Who may do what in which channels, and what channels keep.
     pub policy: Policy,
     /// How presence is kept.
@@ -81,6 +84,8 @@ impl Config {
         let auth = read_auth(&mut s);
         let http = read_http(&mut s);
         let worker = read_worker(&mut s);
+        let inbox = read_inbox(&mut s);
+        let broker = read_broker(&mut s);
         let presence = read_presence(&mut s);
         let subscribe_linger =
             s.duration("subscribe.linger", "5s", "a channel stays subscribed to this long after its last subscriber");
@@ -107,7 +112,8 @@ impl Config {
             auth,
             http,
             worker,
-            inbox: InboxConfig::default(),
+            inbox,
+            broker,
             policy,
             presence,
             drain_window,
@@ -219,6 +225,29 @@ fn optional_count(text: &str) -> Result<Option<usize>, String> {
         _ if text.is_empty() => Ok(None),
         Ok(count) if count > 0 => Ok(Some(count)),
         _ => Err(format!("`{text}` is not a number above 0")),
+    }
+}
+
+fn read_inbox(s: &mut Settings) -> InboxConfig {
+    InboxConfig {
+        max_deliveries: s
+            .parsed(
+                "inbox.deliveries",
+                "65536",
+                "deliveries that may wait for a worker; what is lost beyond is read again",
+            )
+            .unwrap_or_default(),
+        max_bytes: s.size("inbox.bytes", "64MiB", "bytes of those"),
+    }
+}
+
+fn read_broker(s: &mut Settings) -> BrokerConfig {
+    BrokerConfig {
+        queue_publications: s
+            .parsed("broker.queue_publications", "16384", "publications that may wait for Redis (then: unavailable)")
+            .unwrap_or_default(),
+        queue_bytes: s.size("broker.queue_bytes", "64MiB", "bytes of those"),
+        held_bytes: s.size("broker.held_bytes", "64MiB", "bytes that may be held while a channel's log is read"),
     }
 }
 

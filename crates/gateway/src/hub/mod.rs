@@ -293,6 +293,24 @@ impl<S: Clone> Entry<S> {
         self.subscribers.is_empty()
     }
 
+    /// What of a delivery is not older than the position: a repair may have brought what was still on its way.
+    pub fn fresh(&self, delivery: Arc<Delivery>) -> Option<Arc<Delivery>> {
+        let Some(position) = &self.position else { return Some(delivery) };
+        let is_new = |offset: Option<u64>| offset.is_none_or(|offset| offset > position.offset);
+        match &*delivery {
+            Delivery::Publications { channel, epoch: Some(epoch), publications } if *epoch == position.epoch => {
+                if publications.iter().all(|p| is_new(p.offset)) {
+                    return Some(delivery);
+                }
+                let publications: Vec<_> = publications.iter().filter(|p| is_new(p.offset)).cloned().collect();
+                let (channel, epoch) = (channel.clone(), Some(epoch.clone()));
+                (!publications.is_empty()).then(|| Arc::new(Delivery::Publications { channel, epoch, publications }))
+            }
+            Delivery::Gap { position: Some(to), .. } if to.epoch == position.epoch && !is_new(Some(to.offset)) => None,
+            _ => Some(delivery),
+        }
+    }
+
     /// Moves the position past a delivery, and keeps it for those who recover.
     pub fn pass(&mut self, delivery: &Arc<Delivery>) {
         match &**delivery {
@@ -330,6 +348,7 @@ impl<S: Clone> Entry<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::{Payload, Publication};
 
     fn channel() -> Channel {
         Channel::new("c").unwrap()
@@ -352,6 +371,33 @@ mod tests {
         assert!(hub.entry(&channel()).is_none());
         hub.open(&channel(), second, at(6));
         assert_eq!(hub.entry(&channel()).and_then(|e| e.position.clone()), at(6));
+    }
+
+    #[test]
+    fn what_a_repair_has_brought_does_not_come_again() {
+        let mut hub = Hub::<u32>::default();
+        let ticket = hub.enter(&channel(), &Arc::new(Namespace::default())).unwrap();
+        hub.open(&channel(), ticket, at(5));
+        let entry = hub.entry(&channel()).unwrap();
+        let publications = |offsets: std::ops::Range<u64>| {
+            let publications = offsets.map(|offset| Publication {
+                offset: Some(offset),
+                data: Payload::json("1"),
+                event: None,
+                from: None,
+                time_ms: 0,
+                echo: true,
+                stamp: 0,
+            });
+            let (channel, epoch) = (channel(), Some("e".into()));
+            Arc::new(Delivery::Publications { channel, epoch, publications: publications.collect() })
+        };
+        assert_eq!(entry.fresh(publications(3..6)), None);
+        assert_eq!(entry.fresh(publications(4..8)), Some(publications(6..8)));
+        assert_eq!(entry.fresh(publications(6..8)), Some(publications(6..8)));
+        let gap = |to| Arc::new(Delivery::Gap { channel: channel(), range: None, position: at(to) });
+        assert_eq!(entry.fresh(gap(5)), None);
+        assert_eq!(entry.fresh(gap(6)), Some(gap(6)));
     }
 
     #[test]

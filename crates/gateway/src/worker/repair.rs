@@ -5,7 +5,7 @@ use crate::inbox::Overflow;
 use crate::local::Local;
 use broker::{Delivery, Page, Range};
 use link::Backoff;
-use protocol::{Channel, Position, Publication};
+use protocol::{Channel, Position};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,14 +51,12 @@ async fn repair(local: &Rc<Local>, channel: &Channel, mut from: Position, overfl
                 tokio::time::sleep(backoff.next_delay()).await;
             }
             Ok(Err(_)) | Err(_) => {
-                let to = overflow.position.unwrap_or_else(|| from.clone());
-                tell_gap(local, channel, overflow.range, Some(to.clone()));
-                from = to;
+                tell_gap(local, channel, overflow.range, overflow.position.or(Some(from)));
                 break;
             }
         }
     }
-    go_live(local, channel, &from);
+    go_live(local, channel);
 }
 
 /// Fans out a page; true when it reaches the log's end.
@@ -82,29 +80,15 @@ fn take_page(local: &Rc<Local>, channel: &Channel, from: &mut Position, page: Pa
     from.offset >= page.top.offset
 }
 
-/// What arrived during the repair follows, without what the log has brought already.
-fn go_live(local: &Rc<Local>, channel: &Channel, from: &Position) {
+/// What arrived during the repair follows.
+fn go_live(local: &Rc<Local>, channel: &Channel) {
     let Some(held) = local.hub.borrow_mut().end_repair(channel) else { return };
     let Some(held) = held else {
         // More than may be held: what is missing now is what was held.
         return begin(local, channel.clone(), Overflow { range: None, position: None });
     };
-    let fresh = held.into_iter().filter_map(|delivery| after(&delivery, from));
-    deliver(local, fresh.collect());
-}
-
-/// The part of a delivery that is not older than the position.
-fn after(delivery: &Arc<Delivery>, from: &Position) -> Option<Arc<Delivery>> {
-    match &**delivery {
-        Delivery::Publications { channel, epoch, publications } if epoch.as_ref() == Some(&from.epoch) => {
-            let is_new = |p: &&Publication| p.offset.is_none_or(|offset| offset > from.offset);
-            let publications: Vec<_> = publications.iter().filter(is_new).cloned().collect();
-            let (channel, epoch) = (channel.clone(), epoch.clone());
-            (!publications.is_empty()).then(|| Arc::new(Delivery::Publications { channel, epoch, publications }))
-        }
-        Delivery::Gap { position: Some(to), .. } if to.epoch == from.epoch && to.offset <= from.offset => None,
-        _ => Some(delivery.clone()),
-    }
+    // What the log has brought already is left out on the way.
+    deliver(local, held);
 }
 
 fn tell_gap(local: &Rc<Local>, channel: &Channel, range: Option<(u64, u64)>, position: Option<Position>) {

@@ -111,6 +111,7 @@ fn pass(local: &Local, delivery: Arc<Delivery>, arrived: Instant, gathered: &mut
     let mut hub = local.hub.borrow_mut();
     // Not open: stragglers of a channel that this worker has left.
     let Some(entry) = hub.entry(&channel) else { return };
+    let Some(delivery) = entry.fresh(delivery) else { return };
     entry.pass(&delivery);
     let has_subscribers = !entry.is_empty();
     match &*delivery {
