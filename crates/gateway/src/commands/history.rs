@@ -22,18 +22,32 @@ pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64
         }
         Err(refusal) => return local.refuse(connection, "history", id, refusal),
     }
+    // One at a time, as recoveries are: answers that are larger than an outbox must not add up.
+    connection.state.borrow_mut().subscribing += 1;
     let (local, connection) = (local.clone(), connection.clone());
     tokio::task::spawn_local(async move {
-        match timeout(super::COMMAND_TIMEOUT, read(&local, &history)).await {
-            Ok(Ok(page)) => {
-                local.node.metrics.done("history");
-                let History { channel, .. } = history;
-                let reply = Reply::History { channel, publications: page.publications, position: Some(page.top) };
-                local.reply(&connection, id, reply);
-            }
-            Ok(Err(_)) | Err(_) => local.refuse(&connection, "history", id, Refusal::unavailable()),
-        }
+        answer(&local, &connection, id, history).await;
+        connection.state.borrow_mut().subscribing -= 1;
+        super::resume(&local, &connection);
     });
+}
+
+async fn answer(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, history: History) {
+    let page = timeout(super::COMMAND_TIMEOUT, async {
+        if let Some(drained) = local.drained(connection) {
+            drained.notified().await;
+        }
+        read(local, &history).await
+    });
+    match page.await {
+        Ok(Ok(page)) => {
+            local.node.metrics.done("history");
+            let History { channel, .. } = history;
+            let reply = Reply::History { channel, publications: page.publications, position: Some(page.top) };
+            local.reply_whole(connection, id, reply);
+        }
+        Ok(Err(_)) | Err(_) => local.refuse(connection, "history", id, Refusal::unavailable()),
+    }
 }
 
 /// An offset of another epoch says nothing about this one: then the reading begins at the log's end.

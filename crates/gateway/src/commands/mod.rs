@@ -25,9 +25,9 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Takes one decoded message.
 ///
-/// A client's commands take effect in the order it sent them: whatever follows a subscription that is still on its way
-/// waits for it. Subscriptions do not wait for one another, except that one recovery is made at a time: what it brings
-/// may be large.
+/// A client's commands take effect in the order it sent them: whatever follows a subscription or a reading of history
+/// that is still on its way waits for it. Subscriptions do not wait for one another, except that one recovery is made at
+/// a time: what it brings may be large.
 pub fn take(local: &Rc<Local>, connection: &Rc<Connection>, decoded: Result<Request, Malformed>) {
     {
         let mut state = connection.state.borrow_mut();

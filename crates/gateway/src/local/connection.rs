@@ -57,7 +57,7 @@ pub struct State {
     pub is_writing: bool,
     /// What of the outbox the gauge has been told.
     pub counted_bytes: usize,
-    /// Subscriptions on their way.
+    /// Subscriptions and readings of history on their way.
     pub subscribing: u32,
     /// Commands that wait for those: a client may subscribe and publish in one breath.
     pub waiting: Option<Box<Waiting>>,

@@ -76,7 +76,7 @@ impl Local {
             self.node.metrics.connections.with_label_values(&[connection.dialect.name()]).dec();
         }
         if self.connections.borrow().is_empty() {
-            self.emptied.notify_one();
+            self.emptied.notify_waiters();
         }
     }
 

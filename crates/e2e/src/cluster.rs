@@ -1,0 +1,200 @@
+//! Nodes and what they share, all of it in the test's own process.
+
+use crate::connect::Connect;
+use crate::{Client, PATIENCE, http, tokens};
+use gateway::app::{self, MemoryCluster, Running};
+use gateway::config::Config;
+use gateway::config::settings::Sources;
+use link::testing::RedisServer;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// What the nodes share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// One store in this process.
+    Memory,
+    /// A redis-server of the test's own.
+    Redis,
+}
+
+/// A cluster that has yet to be started.
+#[derive(Debug)]
+pub struct Plan {
+    nodes: usize,
+    backend: Backend,
+    settings: Vec<String>,
+    namespaces: String,
+}
+
+/// Nodes that run. Dropping it ends its Redis; the nodes end with the test's process.
+pub struct Cluster {
+    nodes: Vec<Node>,
+    redis: Option<RedisServer>,
+}
+
+struct Node {
+    public: SocketAddr,
+    admin: SocketAddr,
+    running: Option<Running>,
+}
+
+impl Plan {
+    /// Settings of every node, `key=value`.
+    #[must_use]
+    pub fn settings(mut self, settings: &[&str]) -> Self {
+        self.settings.extend(settings.iter().map(|s| (*s).to_owned()));
+        self
+    }
+
+    /// Has the nodes check tokens as [`tokens`] makes them, and ask for one.
+    #[must_use]
+    pub fn with_tokens(self) -> Self {
+        let secret = format!("auth.hmac_secret={}", tokens::SECRET);
+        self.settings(&[&secret])
+    }
+
+    /// `[[namespace]]` tables, as TOML, in place of the one that takes every channel.
+    #[must_use]
+    pub fn namespaces(mut self, toml: &str) -> Self {
+        self.namespaces.push_str(toml);
+        self
+    }
+
+    /// Starts the nodes, and waits until each may take traffic.
+    pub async fn start(self) -> Cluster {
+        let redis = (self.backend == Backend::Redis).then(RedisServer::start);
+        let memory = MemoryCluster::default();
+        let mut file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a file for the namespaces");
+        file.write_all(self.namespaces.as_bytes()).expect("the namespaces written");
+        let mut nodes = Vec::new();
+        for index in 0..self.nodes {
+            let mut overrides = self.settings.clone();
+            overrides.extend(["listen=127.0.0.1:0".to_owned(), "admin.listen=127.0.0.1:0".to_owned()]);
+            overrides.push(format!("node.id=n{index}"));
+            overrides.extend(redis.iter().map(|redis| format!("redis.url={}", redis.url())));
+            let sources = Sources { file: Some(file.path()), environment: Some([].into()), overrides };
+            let config = Config::load(&sources).unwrap_or_else(|error| panic!("{error}"));
+            let running = app::start(config, &memory).await.unwrap_or_else(|error| panic!("node {index}: {error}"));
+            nodes.push(Node { public: running.public, admin: running.admin, running: Some(running) });
+        }
+        let cluster = Cluster { nodes, redis };
+        for node in 0..self.nodes {
+            cluster.becomes_ready(node).await;
+        }
+        cluster
+    }
+}
+
+impl Cluster {
+    /// So many nodes with everything as it is by default.
+    pub async fn start(nodes: usize, backend: Backend) -> Self {
+        Self::of(nodes, backend).start().await
+    }
+
+    /// So many nodes, with settings to come.
+    pub fn of(nodes: usize, backend: Backend) -> Plan {
+        Plan { nodes, backend, settings: Vec::new(), namespaces: String::new() }
+    }
+
+    /// How many nodes were started.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// The public port of a node.
+    pub fn address(&self, node: usize) -> SocketAddr {
+        self.nodes[node].public
+    }
+
+    /// Where a node speaks the native dialect.
+    pub fn url(&self, node: usize) -> String {
+        format!("ws://{}/ws", self.address(node))
+    }
+
+    /// The redis-server, where there is one.
+    pub fn redis(&self) -> &RedisServer {
+        self.redis.as_ref().expect("this cluster has its broker in memory")
+    }
+
+    /// A connection to a node that is about to be opened.
+    pub fn connect(&self, node: usize) -> Connect {
+        Connect::to(self.address(node), "/ws")
+    }
+
+    /// A connection to the raw relay of a node, with the path and query after `/raw/`.
+    pub fn connect_raw(&self, node: usize, channel_and_query: &str) -> Connect {
+        Connect::to(self.address(node), &format!("/raw/{channel_and_query}"))
+    }
+
+    /// A client of a node, without a token.
+    pub async fn client(&self, node: usize) -> Client {
+        self.connect(node).open().await
+    }
+
+    /// A client of a node, with a token of this user.
+    pub async fn user(&self, node: usize, user: &str) -> Client {
+        self.connect(node).token(&tokens::of(user)).open().await
+    }
+
+    /// Stops a node in order and waits for its end.
+    pub async fn stop_node(&mut self, node: usize) {
+        self.stopping(node).await;
+    }
+
+    /// The same as a future of its own, so that the test can see what happens meanwhile.
+    pub fn stopping(&mut self, node: usize) -> impl Future<Output = ()> + Send + use<> {
+        let running = self.nodes[node].running.take().unwrap_or_else(|| panic!("node {node} has been stopped already"));
+        running.stop()
+    }
+
+    /// Asks a node's admin port.
+    pub async fn admin(&self, node: usize, path: &str) -> http::Answer {
+        http::get(self.nodes[node].admin, path).await
+    }
+
+    /// One counter or gauge of a node: a name, with labels in braces where it has some. One that has labels is 0 until it
+    /// is first counted.
+    pub async fn metric(&self, node: usize, name: &str) -> f64 {
+        let text = self.admin(node, "/metrics").await.body;
+        let values = text.lines().filter_map(|line| line.rsplit_once(' '));
+        let found = values.filter(|(named, _)| *named == name).find_map(|(_, value)| value.parse().ok());
+        match found {
+            Some(value) => value,
+            None if name.contains('{') => 0.0,
+            None => panic!("node {node} has no metric {name}:\n{text}"),
+        }
+    }
+
+    /// Waits until a metric is so much.
+    pub async fn metric_becomes(&self, node: usize, name: &str, expected: f64) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let value = self.metric(node, name).await;
+            if value == expected {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{name} of node {node} stays at {value} and does not become {expected}");
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn becomes_ready(&self, node: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.admin(node, "/readyz").await;
+            if answer.status == 200 {
+                return;
+            }
+            assert!(Instant::now() < deadline, "node {node} does not become ready: {}", answer.body);
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+}

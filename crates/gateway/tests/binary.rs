@@ -1,0 +1,160 @@
+//! The program as its operator meets it: exit codes, signals, and what it says when something is wrong.
+
+mod process;
+
+use process::{Gateway, Socket, command};
+use std::io::Write;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+#[test]
+fn sigterm_says_goodbye_and_ends_with_0() {
+    let gateway = Gateway::start(&[("GW_DRAIN__WINDOW", "300ms"), ("GW_PRESENCE__GRACE", "100ms")]);
+    let mut socket = Socket::open(gateway.public, "");
+    gateway.signal("TERM");
+    assert!(socket.text().contains("reconnect"));
+    assert_eq!(socket.close_code(), 4200);
+    drop(socket);
+    let (code, said) = gateway.end();
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn sigint_does_the_same() {
+    let gateway = Gateway::start(&[("GW_DRAIN__WINDOW", "300ms"), ("GW_PRESENCE__GRACE", "100ms")]);
+    gateway.signal("INT");
+    assert_eq!(gateway.end().0, Some(0));
+}
+
+#[test]
+fn a_second_signal_cuts_the_goodbyes_short() {
+    let gateway = Gateway::start(&[("GW_DRAIN__WINDOW", "10m"), ("GW_PRESENCE__GRACE", "100ms")]);
+    let mut sockets = [Socket::open(gateway.public, ""), Socket::open(gateway.public, "")];
+    let began = Instant::now();
+    gateway.signal("TERM");
+    for socket in &mut sockets {
+        assert!(socket.text().contains("reconnect"));
+    }
+    gateway.signal("TERM");
+    for mut socket in sockets {
+        assert!([1001, 4200].contains(&socket.close_code()));
+    }
+    assert_eq!(gateway.end().0, Some(0));
+    assert!(began.elapsed() < Duration::from_secs(2), "those who answer are not waited for: {:?}", began.elapsed());
+}
+
+#[test]
+fn every_fault_of_the_configuration_is_told_at_once_and_ends_it_with_64() {
+    let mut file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a file");
+    file.write_all(b"[outbox]\nbytes = \"much\"\n[[namespace]]\npattern = \"*\"\npublish = \"everybody\"\n")
+        .expect("written");
+    let faulty = [
+        ("GW_LISTEN", "here"),
+        ("GW_PING__INTERVAL", "soon"),
+        ("GW_REDIS_URL", "redis://x"),
+        ("GW_REDIS__URL", "http://x"),
+    ];
+    for subcommand in ["serve", "check-config"] {
+        let output = command(&faulty)
+            .args([subcommand, "--set", "limits.messages=fast", "--config"])
+            .arg(file.path())
+            .output()
+            .expect("ran");
+        assert_eq!(output.status.code(), Some(64));
+        let said = String::from_utf8(output.stderr).expect("text");
+        for fault in [
+            "listen (GW_LISTEN): `here`",
+            "ping.interval (GW_PING__INTERVAL): `soon`",
+            "redis_url (GW_REDIS_URL) is not a setting; did you mean redis.url (GW_REDIS__URL)?",
+            "redis.url (GW_REDIS__URL): ",
+            "limits.messages (GW_LIMITS__MESSAGES): `fast`",
+            "outbox.bytes (GW_OUTBOX__BYTES): `much`",
+            "namespace 1: publish: `everybody`",
+        ] {
+            assert!(said.contains(fault), "{fault:?} is not in:\n{said}");
+        }
+        assert!(output.stdout.is_empty(), "nothing has been started");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_or_not_toml_ends_it_with_64() {
+    let mut file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a file");
+    file.write_all(b"listen = \n").expect("written");
+    for path in [file.path(), "/nowhere/gateway.toml".as_ref()] {
+        let output = command(&[]).arg("--config").arg(path).output().expect("ran");
+        assert_eq!(output.status.code(), Some(64), "{path:?}");
+        assert!(!output.stderr.is_empty(), "{path:?}");
+    }
+}
+
+#[test]
+fn a_good_configuration_is_said_to_hold_and_what_is_open_in_it_is_named() {
+    let output = command(&[]).arg("check-config").output().expect("ran");
+    assert_eq!(output.status.code(), Some(0));
+    let said = String::from_utf8(output.stdout).expect("text");
+    assert!(said.contains("ANYONE may connect"), "{said}");
+    let mut guarded = command(&[("GW_AUTH__HMAC_SECRET", "a secret of at least thirty-two bytes")]);
+    let output = guarded.arg("check-config").output().expect("ran");
+    let said = String::from_utf8(output.stdout).expect("text");
+    assert!(!said.contains("ANYONE"), "{said}");
+}
+
+#[test]
+fn a_port_that_is_taken_ends_it_with_1_and_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("its address").to_string();
+    for (variable, other, key) in
+        [("GW_LISTEN", "GW_ADMIN__LISTEN", "(listen)"), ("GW_ADMIN__LISTEN", "GW_LISTEN", "(admin.listen)")]
+    {
+        let output = command(&[(variable, &address), (other, "127.0.0.1:0")]).output().expect("ran");
+        let said = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(key) && said.contains(&address), "{said}");
+    }
+}
+
+#[test]
+fn a_token_it_mints_is_one_it_takes() {
+    let secret = [("GW_AUTH__HMAC_SECRET", "a secret of at least thirty-two bytes")];
+    let output = command(&secret).args(["token", "--user", "ann", "--ttl", "1m"]).output().expect("ran");
+    assert!(output.status.success());
+    let token = String::from_utf8(output.stdout).expect("text");
+    let gateway = Gateway::start(&secret);
+    let mut socket = Socket::open(gateway.public, &format!("authorization: Bearer {}\r\n", token.trim()));
+    socket.send(r#"{"type":"subscribe","id":1,"channel":"chat"}"#);
+    assert!(socket.text().contains("subscribed"));
+    let without_secret = command(&[]).args(["token", "--user", "ann"]).output().expect("ran");
+    assert_eq!(without_secret.status.code(), Some(64));
+}
+
+#[test]
+fn its_health_can_be_asked_from_outside() {
+    let gateway = Gateway::start(&[]);
+    let healthcheck = |address: &str| command(&[]).args(["healthcheck", "--address", address]).output().expect("ran");
+    assert_eq!(healthcheck(&gateway.admin.to_string()).status.code(), Some(0));
+    assert!(Gateway::get(gateway.admin, "/healthz", "").starts_with("HTTP/1.1 200"));
+    let metrics = Gateway::get(gateway.admin, "/metrics", "");
+    assert!(metrics.contains("gateway_connections_opened_total") || metrics.contains("gateway_bytes_in_total"));
+    assert!(metrics.contains("process_resident_memory_bytes"), "{metrics}");
+    let admin = gateway.admin.to_string();
+    drop(gateway);
+    assert_eq!(healthcheck(&admin).status.code(), Some(1));
+}
+
+#[test]
+fn without_its_redis_it_runs_and_takes_nobody() {
+    let nobody = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("redis://{}", nobody.local_addr().expect("its address"));
+    drop(nobody);
+    let gateway = Gateway::start(&[("GW_REDIS__URL", &url)]);
+    assert!(Gateway::get(gateway.admin, "/healthz", "").starts_with("HTTP/1.1 200"));
+    assert!(Gateway::get(gateway.admin, "/readyz", "").starts_with("HTTP/1.1 503"));
+    let upgrade = "upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let answer = Gateway::get(gateway.public, "/ws", &format!("connection: Upgrade, close\r\n{upgrade}"));
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.to_lowercase().contains("retry-after"), "{answer}");
+    let refused = command(&[]).args(["healthcheck", "--address", &gateway.admin.to_string()]).output().expect("ran");
+    assert_eq!(refused.status.code(), Some(1));
+    gateway.signal("TERM");
+    assert_eq!(gateway.end().0, Some(0), "and it still ends in order");
+}
