@@ -1,14 +1,15 @@
 //! What is published in one breath leaves in one write for each subscriber, not in one for each message.
 
-use e2e::{Backend, Cluster, on_both};
+use e2e::{Backend, Cluster};
 use serde_json::json;
 
 const SUBSCRIBERS: usize = 20;
 const PUBLICATIONS: usize = 50;
 
-async fn what_is_published_in_one_breath_leaves_in_one_write(backend: Backend) {
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_published_in_one_breath_leaves_in_one_write() {
     let namespaces = "[[namespace]]\npattern = \"*\"\npresence = false\n";
-    let cluster = Cluster::of(2, backend).namespaces(namespaces).start().await;
+    let cluster = Cluster::of(2, Backend::Redis).namespaces(namespaces).start().await;
     let mut subscribers = Vec::new();
     for _ in 0..SUBSCRIBERS {
         let mut client = cluster.client(0).await;
@@ -32,5 +33,3 @@ async fn what_is_published_in_one_breath_leaves_in_one_write(backend: Backend) {
         "{deliveries} deliveries to {SUBSCRIBERS} sockets took {writes} writes"
     );
 }
-
-on_both!(what_is_published_in_one_breath_leaves_in_one_write);

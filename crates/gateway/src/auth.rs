@@ -116,11 +116,6 @@ impl Auth {
         Self { keys, validation: Arc::new(validation) }
     }
 
-    /// Whether there is any key to check tokens with.
-    pub fn has_keys(&self) -> bool {
-        !self.keys.is_empty()
-    }
-
     /// Checks a token.
     pub fn verify(&self, token: &str) -> Result<Identity, AuthError> {
         if token.len() > MAX_TOKEN_BYTES {

@@ -28,6 +28,9 @@ pub(crate) struct Cli {
     pub command: Option<Command>,
 }
 
+/// `EX_USAGE` of sysexits.h: the configuration or the command line is at fault.
+pub(crate) const EXIT_USAGE: u8 = 64;
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -72,27 +75,31 @@ pub(crate) fn print(config: &Config) -> ExitCode {
     println!("# Variables are stronger than the file, --set is stronger than both.");
     for known in &config.known {
         println!("\n# {} ({}; default: {})", known.doc, variable(known.key), or_none(&known.default));
+        if known.is_secret {
+            println!("# {} = …, which is never printed", known.key);
+            continue;
+        }
         let hash = if known.value.is_empty() { "# " } else { "" };
         println!("{hash}{} = {:?}", known.key, known.value);
     }
     println!("{NAMESPACES}");
+    for namespace in config.policy.namespaces() {
+        println!("\n{namespace}");
+    }
     ExitCode::SUCCESS
 }
 
 /// Namespaces are tables, which have no variables.
 const NAMESPACES: &str = r#"
-# Which channels there are, and their rules. The first pattern that takes a channel rules it. Without any [[namespace]]
-# every channel is open to whoever may connect:
-#
-# [[namespace]]
-# pattern = "*"              # a name, or the beginning of names and *
-# subscribe = "anyone"       # anyone, authenticated, nobody: who may subscribe, see members and read history
-# publish = "anyone"         # anyone, authenticated, nobody
-# presence = true            # keep who is there
-# join_leave = true          # tell subscribers who comes and goes
-# history.size = 100         # publications kept; 0: none, at most once, no recovery
-# history.ttl = "5m"         # the log is dropped this long after its last publication
-# max_message = "64KiB"      # larger payloads are refused (too_large)"#;
+# Which channels there are, and their rules: the first pattern that takes a channel rules it.
+#   pattern      a name, or the beginning of names and *
+#   subscribe    anyone, authenticated or nobody: who may subscribe, see members and read history
+#   publish      anyone, authenticated or nobody
+#   presence     whether it is kept who is there
+#   join_leave   whether subscribers are told who comes and goes
+#   history      size: publications kept (0: none, at most once, no recovery); ttl: the log is dropped this long after the
+#                last one
+#   max_message  larger payloads are refused (too_large); without it, only by limits.max_message"#;
 
 fn or_none(text: &str) -> &str {
     if text.is_empty() { "none" } else { text }
@@ -102,7 +109,7 @@ fn or_none(text: &str) -> &str {
 pub(crate) fn token(config: &Config, user: &str, info: Option<&str>, ttl: Duration) -> ExitCode {
     let Some(secret) = &config.auth.hmac_secret else {
         eprintln!("there is no secret to sign with: set auth.hmac_secret (GW_AUTH__HMAC_SECRET)");
-        return ExitCode::from(super::EXIT_USAGE);
+        return ExitCode::from(EXIT_USAGE);
     };
     match gateway::auth::mint(secret, user, info, ttl) {
         Ok(token) => {

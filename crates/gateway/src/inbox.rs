@@ -1,6 +1,5 @@
 //! The bounded mailbox of a worker: the node writes, the worker reads all of it at the start of a turn.
 
-use crate::hub::Ticket;
 use broker::Delivery;
 use protocol::order::Order;
 use protocol::{Channel, CloseCode, Position};
@@ -10,10 +9,13 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+/// Numbers a worker's requests to be delivered a channel, so that the answer to an old one is not taken for the new.
+pub type Ticket = u64;
+
 /// How much may wait for a worker.
 #[derive(Debug, Clone, Copy)]
 pub struct InboxConfig {
-    /// Deliveries.
+    /// Deliveries and private messages.
     pub max_deliveries: usize,
     /// Bytes of their payloads.
     pub max_bytes: usize,
@@ -99,13 +101,19 @@ struct Queue {
     bytes: usize,
 }
 
+impl Queue {
+    fn is_full(&self, config: &InboxConfig, bytes: usize) -> bool {
+        self.deliveries >= config.max_deliveries || self.bytes + bytes > config.max_bytes
+    }
+}
+
 impl Inbox {
     /// An empty mailbox.
     pub fn new(config: InboxConfig) -> Self {
         Self { config, queue: Mutex::default(), arrived: Notify::new() }
     }
 
-    /// Puts in what must not be lost; bounded by the number of channels, connections and pending commands.
+    /// Puts in what must not be lost: a few items a channel, and the answers to orders, which their senders bound.
     pub fn put(&self, item: Item) {
         self.lock().mail.items.push_back(item);
         self.arrived.notify_one();
@@ -115,14 +123,14 @@ impl Inbox {
     pub fn deliver(&self, channel: &Channel, delivery: &Arc<Delivery>) -> bool {
         let mut queue = self.lock();
         let bytes = payload_bytes(delivery);
-        let full = queue.deliveries >= self.config.max_deliveries || queue.bytes + bytes > self.config.max_bytes;
         // Once something of a channel is lost, what follows must not overtake the news of it.
-        let taken = !full && !queue.mail.overflows.contains_key(channel);
+        let taken = !queue.is_full(&self.config, bytes) && !queue.mail.overflows.contains_key(channel);
         if taken {
             queue.deliveries += 1;
             queue.bytes += bytes;
             queue.mail.items.push_back(Item::Delivery { delivery: delivery.clone(), arrived: Instant::now() });
-        } else {
+        } else if !matches!(&**delivery, Delivery::Membership { .. }) {
+            // A membership is no publication: whoever wants the present members asks for them.
             let overflow = queue.mail.overflows.entry(channel.clone());
             let overflow = overflow.or_insert(Overflow { range: None, position: None });
             widen(overflow, delivery);
@@ -130,6 +138,25 @@ impl Inbox {
         drop(queue);
         self.arrived.notify_one();
         taken
+    }
+
+    /// Puts in an order from another connection, on whatever node; false if the mailbox is full. Its sender then gets no
+    /// answer, and says so.
+    pub fn order(&self, order: Order) -> bool {
+        let bytes = match &order {
+            Order::Message { message, .. } => message.data.bytes.len(),
+            Order::Answer { .. } => 0,
+        };
+        let mut queue = self.lock();
+        if queue.is_full(&self.config, bytes) {
+            return false;
+        }
+        queue.deliveries += 1;
+        queue.bytes += bytes;
+        queue.mail.items.push_back(Item::Order(order));
+        drop(queue);
+        self.arrived.notify_one();
+        true
     }
 
     /// Waits until there is something, and takes all of it.
@@ -155,7 +182,6 @@ fn payload_bytes(delivery: &Delivery) -> usize {
     }
 }
 
-/// Membership changes are not counted as lost publications: whoever wants the present members asks for them.
 fn widen(overflow: &mut Overflow, delivery: &Delivery) {
     let (range, position) = match delivery {
         Delivery::Publications { epoch, publications, .. } => {

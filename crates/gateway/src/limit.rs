@@ -11,6 +11,9 @@ pub struct Rate {
     pub burst: f32,
 }
 
+/// One an hour: slower than that, waiting times have no use (and no representation).
+const SLOWEST: f32 = 1.0 / 3600.0;
+
 impl std::str::FromStr for Rate {
     type Err = String;
 
@@ -29,10 +32,11 @@ impl std::str::FromStr for Rate {
             _ => return Err(wrong()),
         };
         let burst: f32 = burst.map_or(Ok(count), str::parse).map_err(|_| wrong())?;
-        if !(count > 0.0 && count.is_finite() && burst >= 1.0 && burst.is_finite()) {
-            return Err(format!("`{text}`: a rate is above 0 and a burst at least 1"));
+        let per_second = count / seconds;
+        if !(per_second >= SLOWEST && per_second.is_finite() && burst >= 1.0 && burst.is_finite()) {
+            return Err(format!("`{text}`: a rate is at least 1/h and a burst at least 1"));
         }
-        Ok(Self { per_second: count / seconds, burst })
+        Ok(Self { per_second, burst })
     }
 }
 
@@ -76,7 +80,7 @@ mod tests {
     fn rates_read_as_written() {
         assert_eq!("100/s burst 200".parse(), Ok(Rate { per_second: 100.0, burst: 200.0 }));
         assert_eq!("60/m".parse(), Ok(Rate { per_second: 1.0, burst: 60.0 }));
-        for wrong in ["", "100", "100/d", "x/s", "0/s", "-1/s", "1/s burst x", "inf/s", "NaN/s"] {
+        for wrong in ["", "100", "100/d", "x/s", "0/s", "-1/s", "1/s burst x", "inf/s", "NaN/s", "1e-30/s"] {
             assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
         }
     }

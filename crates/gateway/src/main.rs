@@ -3,7 +3,7 @@
 mod cli;
 
 use clap::Parser;
-use cli::{Cli, Command};
+use cli::{Cli, Command, EXIT_USAGE};
 use gateway::app::{self, MemoryCluster};
 use gateway::config::{Config, ConfigError, LogConfig};
 use gateway::inbox::Item;
@@ -12,9 +12,6 @@ use protocol::CloseCode;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
-
-/// `EX_USAGE` of sysexits.h: the configuration or the command line is at fault.
-const EXIT_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

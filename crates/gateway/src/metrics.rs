@@ -12,6 +12,8 @@ const LATENCY_BUCKETS: &[f64] =
 /// Counters of one node.
 #[derive(Debug)]
 pub struct Metrics {
+    /// 1 while the node may take traffic.
+    pub ready: IntGauge,
     /// Open connections by dialect.
     pub connections: IntGaugeVec,
     /// Connections ever taken over, by dialect.
@@ -65,6 +67,7 @@ impl Metrics {
     pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         let r = Register(registry);
         Ok(Self {
+            ready: r.gauge("ready", "1 while the node may take traffic")?,
             connections: r.gauges("connections", "Open connections", &["dialect"])?,
             connections_opened: r.counters("connections_opened_total", "Connections taken over", &["dialect"])?,
             closes: r.counters("closes_total", "Connections ended, by close code", &["code"])?,

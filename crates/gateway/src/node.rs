@@ -2,8 +2,7 @@
 
 use crate::auth::Auth;
 use crate::config::Config;
-use crate::hub::Ticket;
-use crate::inbox::{Inbox, Item};
+use crate::inbox::{Inbox, Item, Ticket};
 use crate::metrics::Metrics;
 use crate::places::Places;
 use broker::{Broker, Delivery, Health, Sink};
@@ -19,6 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 /// The most workers of a node: the interest in a channel is a set of bits.
 pub const MAX_WORKERS: usize = 64;
+
+/// The longest `<id>.<incarnation>`.
+const MAX_NAME_BYTES: usize = 80;
 
 /// What all parts of a node share.
 pub struct Node {
@@ -136,7 +138,10 @@ impl Node {
 pub fn parse_client_id(id: &str) -> Option<(&str, u64)> {
     let (node, number) = id.rsplit_once('.')?;
     let is_hex = number.len() == 16 && number.bytes().all(|b| b.is_ascii_hexdigit());
-    if !is_hex {
+    // The name forms a topic: nothing that is not a node's name gets that far.
+    let is_name =
+        node.len() <= MAX_NAME_BYTES && node.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    if !is_hex || !is_name {
         return None;
     }
     Some((node, u64::from_str_radix(number, 16).ok()?))
@@ -267,7 +272,12 @@ impl Router {
             Order::Answer { ticket, .. } => *ticket,
         };
         let Some(inbox) = self.inboxes.get(worker_of(number)) else { return false };
-        inbox.put(Item::Order(order));
+        if let Order::Answer { .. } = order {
+            inbox.put(Item::Order(order));
+        } else if !inbox.order(order) {
+            // Not taken is not unknown: the sender waits for an answer that does not come, and says so.
+            self.metrics.inbox_overflows.inc();
+        }
         true
     }
 
@@ -359,7 +369,9 @@ mod tests {
     fn connection_ids_name_node_and_connection() {
         assert_eq!(parse_client_id("n1.abc.01000000000000ff"), Some(("n1.abc", 0x0100_0000_0000_00ff)));
         assert_eq!(worker_of(0x0100_0000_0000_00ff), 1);
-        for wrong in ["", "n1", "n1.abc.12", "n1.abc.+1000000000000ff", "n1.abc.zz000000000000ff"] {
+        for wrong in
+            ["", "n1", "n1.abc.12", "n1.abc.+1000000000000ff", "n1.abc.zz000000000000ff", "n 1.abc.01000000000000ff"]
+        {
             assert_eq!(parse_client_id(wrong), None, "{wrong}");
         }
     }

@@ -84,7 +84,7 @@ impl Outbox {
     }
 
     fn admit(&mut self, bytes: usize, limit_bytes: usize) -> Result<(), Full> {
-        // A single frame may always wait alone: the message limit bounds it.
+        // What comes to an empty outbox may always wait alone, or a turn larger than the bound could never be sent.
         if self.bytes + bytes > limit_bytes && !self.chunks.is_empty() {
             return Err(Full);
         }
@@ -92,13 +92,19 @@ impl Outbox {
         Ok(())
     }
 
-    /// Gives up all that waits except what has begun to leave (half a frame would break the framing), then queues one
-    /// last frame whatever the bound.
+    /// Gives up all that waits except the frame that has begun to leave (half of it would break the framing), then queues
+    /// one last frame whatever the bound.
     pub fn replace_by(&mut self, last: &[u8]) {
-        self.chunks.truncate(usize::from(self.written > 0));
-        self.bytes = self.chunks.first().map_or(0, |c| c.as_slice().len() - self.written + CHUNK_OVERHEAD_BYTES);
-        self.bytes += last.len() + CHUNK_OVERHEAD_BYTES;
-        self.chunks.push(Chunk::Own(last.to_vec()));
+        let begun = self.chunks.first().filter(|_| self.written > 0).map(|first| {
+            let first = first.as_slice();
+            first[self.written..end_of_frame(first, self.written)].to_vec()
+        });
+        self.clear();
+        for frames in [begun.as_deref().unwrap_or_default(), last] {
+            if !frames.is_empty() {
+                let _ = self.push_own(frames, usize::MAX);
+            }
+        }
     }
 
     /// Forgets everything.
@@ -148,6 +154,22 @@ impl Outbox {
             self.chunks.drain(..gone);
         }
     }
+}
+
+/// Where the frame ends that holds the byte before `at`: chunks are whole frames, unmasked (RFC 6455 section 5.2).
+fn end_of_frame(frames: &[u8], at: usize) -> usize {
+    let mut end = 0;
+    while end < at {
+        let rest = &frames[end..];
+        let length = match rest.get(1) {
+            Some(126) => 4 + rest.get(2..4).map_or(0, |b| usize::from(u16::from_be_bytes([b[0], b[1]]))),
+            Some(127) => 10 + rest.get(2..10).map_or(0, |b| b.iter().fold(0, |n, byte| n << 8 | usize::from(*byte))),
+            Some(short) => 2 + usize::from(*short),
+            None => return frames.len(),
+        };
+        end += length;
+    }
+    end.min(frames.len())
 }
 
 #[cfg(test)]
@@ -217,15 +239,30 @@ mod tests {
     }
 
     #[test]
-    fn the_last_word_follows_a_frame_that_has_begun_to_leave() {
-        let mut outbox = Outbox::default();
-        outbox.push_shared(&Bytes::from_static(b"begun"), 1000).expect("room");
-        outbox.push_shared(&Bytes::from_static(b"dropped"), 1000).expect("room");
-        let mut out = Vec::new();
-        flush_taking(&mut outbox, 2, &mut out);
-        outbox.replace_by(b"close");
-        flush_taking(&mut outbox, 100, &mut out);
-        assert_eq!(out, b"begunclose");
-        assert_eq!(outbox.bytes(), 0);
+    fn the_last_word_follows_the_frame_that_has_begun_to_leave() {
+        let frame = |length: usize, byte: u8| {
+            let mut frame = match length {
+                0..126 => vec![0x81, length as u8],
+                126..65536 => [&[0x81, 126][..], &(length as u16).to_be_bytes()].concat(),
+                _ => [&[0x81, 127][..], &(length as u64).to_be_bytes()].concat(),
+            };
+            frame.extend(vec![byte; length]);
+            frame
+        };
+        for length in [5, 125, 126, 300, 70_000] {
+            let begun = frame(length, 1);
+            let chunk = [begun.clone(), frame(40, 2), frame(200, 3)].concat();
+            for taken in [1, 2, begun.len() - 1, begun.len()] {
+                let mut outbox = Outbox::default();
+                outbox.push_shared(&Bytes::from(chunk.clone()), usize::MAX).expect("room");
+                outbox.push_shared(&Bytes::from_static(b"dropped"), usize::MAX).expect("room");
+                let mut out = Vec::new();
+                flush_taking(&mut outbox, taken, &mut out);
+                outbox.replace_by(b"close");
+                flush_taking(&mut outbox, usize::MAX, &mut out);
+                assert_eq!(out, [&begun[..], b"close"].concat(), "{taken} of {length}");
+                assert_eq!(outbox.bytes(), 0);
+            }
+        }
     }
 }

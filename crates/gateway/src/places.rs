@@ -54,6 +54,8 @@ impl Places {
         let Some(max) = self.per_address_max else { return Ok(()) };
         // One host has many addresses of IPv6; the /64 is what is given to it.
         let address = network(address);
+        // A stream may ask more than once, until it is upgraded.
+        place.release_address();
         let mut counts = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(address).or_default();
         if *count >= max {
@@ -65,8 +67,8 @@ impl Places {
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
+impl Place {
+    fn release_address(&mut self) {
         let Some((address, counts)) = self.address.take() else { return };
         let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = counts.get_mut(&address) {
@@ -82,6 +84,12 @@ fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & !u128::from(u64::MAX)).into()),
         v4 => v4,
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.release_address();
     }
 }
 
@@ -107,6 +115,10 @@ mod tests {
             let mut place = places.take().unwrap();
             places.assign(&mut place, address.parse().unwrap()).map(|()| place)
         };
+        let mut again = take("192.0.2.9").unwrap();
+        assert_eq!(places.assign(&mut again, "192.0.2.9".parse().unwrap()), Ok(()), "one place counts once");
+        drop(again);
+        assert!(take("192.0.2.9").is_ok());
         let first = take("192.0.2.1").unwrap();
         assert_eq!(take("192.0.2.1").err(), Some(AddressFull));
         assert_eq!(take("::ffff:192.0.2.1").err(), Some(AddressFull), "the same address in another form");

@@ -3,6 +3,7 @@
 use crate::auth::Identity;
 use broker::Retention;
 use protocol::{Channel, ErrorCode, Refusal};
+use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,16 @@ pub enum Access {
     Authenticated,
     /// No client.
     Nobody,
+}
+
+impl Access {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Anyone => "anyone",
+            Self::Authenticated => "authenticated",
+            Self::Nobody => "nobody",
+        }
+    }
 }
 
 impl FromStr for Access {
@@ -94,6 +105,27 @@ impl Default for Namespace {
     }
 }
 
+impl fmt::Display for Namespace {
+    /// As the table that declares it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let star = if self.pattern.open { "*" } else { "" };
+        writeln!(f, "[[namespace]]")?;
+        writeln!(f, "pattern = {:?}", format!("{}{star}", self.pattern.text))?;
+        writeln!(f, "subscribe = {:?}", self.subscribe.as_str())?;
+        writeln!(f, "publish = {:?}", self.publish.as_str())?;
+        writeln!(f, "presence = {}", self.presence)?;
+        writeln!(f, "join_leave = {}", self.join_leave)?;
+        write!(f, "history.size = {}", self.history.map_or(0, |history| history.size))?;
+        if let Some(history) = self.history {
+            write!(f, "\nhistory.ttl = {:?}", humantime::format_duration(history.ttl).to_string())?;
+        }
+        match self.max_message_bytes {
+            Some(bytes) => write!(f, "\nmax_message = {bytes}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// What a client wants to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -113,6 +145,11 @@ impl Policy {
     /// A policy of these namespaces; the first that takes a channel rules it.
     pub fn new(namespaces: Vec<Namespace>) -> Self {
         Self { namespaces: namespaces.into_iter().map(Arc::new).collect() }
+    }
+
+    /// All of them.
+    pub fn namespaces(&self) -> &[Arc<Namespace>] {
+        &self.namespaces
     }
 
     /// The namespace of a channel.

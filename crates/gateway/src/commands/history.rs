@@ -1,9 +1,11 @@
 //! `history`: reads a part of a channel's log.
 
+use super::wait_drained;
+use crate::hub::replay::weight;
 use crate::local::Local;
 use crate::local::connection::Connection;
 use crate::policy::Action;
-use broker::Range;
+use broker::{Page, Range};
 use protocol::{History, Refusal, Reply};
 use std::rc::Rc;
 use tokio::time::timeout;
@@ -22,36 +24,37 @@ pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64
         }
         Err(refusal) => return local.refuse(connection, "history", id, refusal),
     }
-    // One at a time, as recoveries are: answers that are larger than an outbox must not add up.
-    connection.state.borrow_mut().subscribing += 1;
-    let (local, connection) = (local.clone(), connection.clone());
-    tokio::task::spawn_local(async move {
-        answer(&local, &connection, id, history).await;
-        connection.state.borrow_mut().subscribing -= 1;
-        super::resume(&local, &connection);
+    super::spawn_alone(local, connection, async move |local, connection| {
+        match answer(local, connection, &history).await {
+            Ok(page) => {
+                local.node.metrics.done("history");
+                let History { channel, .. } = history;
+                let reply = Reply::History { channel, publications: page.publications, position: Some(page.top) };
+                local.reply_whole(connection, id, reply);
+            }
+            Err(refusal) => local.refuse(connection, "history", id, refusal),
+        }
     });
 }
 
-async fn answer(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, history: History) {
-    let page = timeout(super::COMMAND_TIMEOUT, async {
-        if let Some(drained) = local.drained(connection) {
-            drained.notified().await;
-        }
-        read(local, &history).await
+async fn answer(local: &Local, connection: &Connection, history: &History) -> Result<Page, Refusal> {
+    wait_drained(local, connection).await?;
+    let read = timeout(super::COMMAND_TIMEOUT, read(local, history));
+    let mut page = read.await.ok().and_then(Result::ok).ok_or_else(Refusal::unavailable)?;
+    // As much as half an outbox takes: the client asks on from there.
+    let mut room = local.node.config.worker.outbox_bytes / 2;
+    let fits = page.publications.iter().take_while(|publication| {
+        let fits = weight(publication) <= room;
+        room = room.saturating_sub(weight(publication));
+        fits
     });
-    match page.await {
-        Ok(Ok(page)) => {
-            local.node.metrics.done("history");
-            let History { channel, .. } = history;
-            let reply = Reply::History { channel, publications: page.publications, position: Some(page.top) };
-            local.reply_whole(connection, id, reply);
-        }
-        Ok(Err(_)) | Err(_) => local.refuse(connection, "history", id, Refusal::unavailable()),
-    }
+    let fits = fits.count().max(1);
+    page.publications.truncate(fits);
+    Ok(page)
 }
 
 /// An offset of another epoch says nothing about this one: then the reading begins at the log's end.
-async fn read(local: &Local, history: &History) -> Result<broker::Page, broker::Unavailable> {
+async fn read(local: &Local, history: &History) -> Result<Page, broker::Unavailable> {
     let limit = history.limit.min(LIMIT_MAX);
     let since = history.since.as_ref().map(|since| since.offset);
     let range = Range { since, limit, reverse: history.reverse };

@@ -19,36 +19,74 @@ use protocol::dialect::Malformed;
 use protocol::{CloseCode, Command, ErrorCode, Refusal, Reply, Request};
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// How long a command may wait for broker or presence before it is answered `unavailable`.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long an answer that may be large waits for the ones before it to leave.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Commands of one connection that may wait for another one.
+const WAITING_MAX: usize = 512;
+
 /// Takes one decoded message.
 ///
-/// A client's commands take effect in the order it sent them: whatever follows a subscription or a reading of history
-/// that is still on its way waits for it. Subscriptions do not wait for one another, except that one recovery is made at
-/// a time: what it brings may be large.
+/// A client's commands take effect in the order it sent them: whatever follows one that is still under way (a
+/// subscription, a reading of history or of members) waits for it. Plain subscriptions do not wait for one another.
 pub fn take(local: &Rc<Local>, connection: &Rc<Connection>, decoded: Result<Request, Malformed>) {
+    let mut too_many = false;
     {
         let mut state = connection.state.borrow_mut();
         let overlaps = match &decoded {
-            Ok(Request { command: Command::Subscribe(subscribe), .. }) => subscribe.recover.is_none(),
+            Ok(Request { command: Command::Subscribe(s), .. }) => s.recover.is_none() && !s.members,
             _ => false,
         };
-        if state.waiting.is_some() || (state.subscribing > 0 && !overlaps) {
-            state.waiting.get_or_insert_default().commands.push_back(decoded);
-            return;
+        if decoded.is_ok() && (state.waiting.is_some() || (state.under_way > 0 && !overlaps)) {
+            let commands = &mut state.waiting.get_or_insert_default().commands;
+            if commands.len() < WAITING_MAX {
+                commands.push_back(decoded);
+                return;
+            }
+            too_many = true;
         }
     }
-    carry_out(local, connection, decoded);
+    match decoded {
+        Ok(request) if too_many => {
+            let refusal = Refusal::new(ErrorCode::LimitExceeded, "too many commands wait for one that is under way");
+            local.refuse(connection, request.command.name(), request.id, refusal);
+        }
+        decoded => carry_out(local, connection, decoded),
+    }
 }
 
-/// A subscription has been answered: what waited for it goes on.
+/// Waits until nothing waits for the connection's socket: what follows may be larger than its outbox.
+async fn wait_drained(local: &Local, connection: &Connection) -> Result<(), Refusal> {
+    let Some(drained) = local.drained(connection) else { return Ok(()) };
+    timeout(DRAIN_TIMEOUT, drained.notified()).await.map_err(|_| Refusal::unavailable())
+}
+
+/// Carries out what may answer at length: one at a time for a connection, and what follows waits for it.
+fn spawn_alone(
+    local: &Rc<Local>,
+    connection: &Rc<Connection>,
+    run: impl AsyncFnOnce(&Rc<Local>, &Rc<Connection>) + 'static,
+) {
+    connection.state.borrow_mut().under_way += 1;
+    let (local, connection) = (local.clone(), connection.clone());
+    tokio::task::spawn_local(async move {
+        run(&local, &connection).await;
+        connection.state.borrow_mut().under_way -= 1;
+        resume(&local, &connection);
+    });
+}
+
+/// What was under way has been answered: what waited for it goes on.
 fn resume(local: &Rc<Local>, connection: &Rc<Connection>) {
     loop {
         let next = {
             let mut state = connection.state.borrow_mut();
-            if state.subscribing > 0 {
+            if state.under_way > 0 {
                 return;
             }
             let Some(waiting) = &mut state.waiting else { return };

@@ -1,9 +1,10 @@
 //! `presence`: who is in a channel, or how many.
 
+use super::wait_drained;
 use crate::local::Local;
 use crate::local::connection::Connection;
 use crate::policy::Action;
-use protocol::{Channel, Refusal, Reply};
+use protocol::{Channel, Members, Refusal, Reply};
 use std::rc::Rc;
 use tokio::time::timeout;
 
@@ -18,15 +19,19 @@ pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64
         }
         Err(refusal) => return local.refuse(connection, "presence", id, refusal),
     }
-    let (local, connection) = (local.clone(), connection.clone());
-    tokio::task::spawn_local(async move {
-        let asked = local.node.presence.members(&channel, !count_only);
-        match timeout(super::COMMAND_TIMEOUT, asked).await {
-            Ok(Ok(members)) => {
+    super::spawn_alone(local, connection, async move |local, connection| {
+        match ask(local, connection, &channel, !count_only).await {
+            Ok(members) => {
                 local.node.metrics.done("presence");
-                local.reply(&connection, id, Reply::Presence { channel, members });
+                local.reply_whole(connection, id, Reply::Presence { channel, members });
             }
-            Ok(Err(_)) | Err(_) => local.refuse(&connection, "presence", id, Refusal::unavailable()),
+            Err(refusal) => local.refuse(connection, "presence", id, refusal),
         }
     });
+}
+
+async fn ask(local: &Local, connection: &Connection, channel: &Channel, list: bool) -> Result<Members, Refusal> {
+    wait_drained(local, connection).await?;
+    let asked = timeout(super::COMMAND_TIMEOUT, local.node.presence.members(channel, list));
+    asked.await.ok().and_then(Result::ok).ok_or_else(Refusal::unavailable)
 }

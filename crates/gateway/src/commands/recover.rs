@@ -1,20 +1,21 @@
 //! What a client missed, in parts that fit its outbox: from the replay that its channel's subscribers share, or from the
 //! log.
 
-use super::COMMAND_TIMEOUT;
-use crate::hub::Recovery;
+use super::{COMMAND_TIMEOUT, wait_drained};
+use crate::hub::past::{Errand, Recovery};
 use crate::hub::replay::Chunk;
 use crate::local::Local;
 use crate::local::connection::Connection;
 use broker::{Page, Range};
 use protocol::{Channel, Position, Refusal};
-use tokio::time::timeout;
+use std::time::Duration;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// Publications of one reading of the log.
-const PAGE_MAX: u32 = 1000;
+const PAGE_MAX: u32 = 256;
 
-/// Readings before a client that cannot catch up is answered `unavailable`.
-const READS_MAX: usize = 4;
+/// How long a client may wait for readings, its own and those of others.
+const RECOVER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The next part of what a client at `from` has missed, once nothing else waits for its socket.
 pub(super) async fn next_chunk(
@@ -23,19 +24,18 @@ pub(super) async fn next_chunk(
     channel: &Channel,
     from: &Position,
 ) -> Result<Chunk, Refusal> {
-    if let Some(drained) = local.drained(connection) {
-        timeout(COMMAND_TIMEOUT, drained.notified()).await.map_err(|_| Refusal::unavailable())?;
-    }
+    wait_drained(local, connection).await?;
     // Half of the outbox: live deliveries of other channels go on beside it.
     let max_bytes = local.node.config.worker.outbox_bytes / 2;
-    for _ in 0..READS_MAX {
+    let deadline = Instant::now() + RECOVER_TIMEOUT;
+    while Instant::now() < deadline {
         let recovery = local.hub.borrow_mut().recover(channel, from, max_bytes);
         match recovery {
             Recovery::Found(chunk) => return Ok(chunk),
             Recovery::Wait(done) => {
-                timeout(COMMAND_TIMEOUT, done.notified()).await.map_err(|_| Refusal::unavailable())?;
+                timeout_at(deadline, done.notified()).await.map_err(|_| Refusal::unavailable())?;
             }
-            Recovery::Read(since) => read(local, channel, since).await?,
+            Recovery::Read(errand, since) => read(local, channel, errand, since).await?,
             Recovery::Closed => break,
         }
     }
@@ -43,12 +43,15 @@ pub(super) async fn next_chunk(
 }
 
 /// Reads the log for all who wait.
-async fn read(local: &Local, channel: &Channel, since: u64) -> Result<(), Refusal> {
-    let mut reading = Reading { local, channel, page: None };
+async fn read(local: &Local, channel: &Channel, errand: Errand, since: u64) -> Result<(), Refusal> {
+    let mut reading = Reading { local, channel, errand, page: None };
     local.node.metrics.recovery_reads.inc();
     let range = Range { since: Some(since), limit: PAGE_MAX, reverse: false };
     let read = timeout(COMMAND_TIMEOUT, local.node.broker.history(channel, range)).await;
-    reading.page = read.ok().and_then(Result::ok);
+    reading.page = read.ok().and_then(Result::ok).map(|page| {
+        let is_last = page.publications.len() < PAGE_MAX as usize;
+        (page, is_last)
+    });
     if reading.page.is_some() { Ok(()) } else { Err(Refusal::unavailable()) }
 }
 
@@ -56,11 +59,12 @@ async fn read(local: &Local, channel: &Channel, since: u64) -> Result<(), Refusa
 struct Reading<'a> {
     local: &'a Local,
     channel: &'a Channel,
-    page: Option<Page>,
+    errand: Errand,
+    page: Option<(Page, bool)>,
 }
 
 impl Drop for Reading<'_> {
     fn drop(&mut self) {
-        self.local.hub.borrow_mut().install(self.channel, self.page.take());
+        self.local.hub.borrow_mut().install(self.channel, self.errand, self.page.take());
     }
 }

@@ -3,8 +3,8 @@
 //! Register first, read second: the channel is opened on this worker, then presence and log are read, and the subscriber
 //! takes its place in the same step of the thread in which it is told the position that live deliveries go on from.
 
-use super::COMMAND_TIMEOUT;
 use super::recover::next_chunk;
+use super::{COMMAND_TIMEOUT, wait_drained};
 use crate::hub::Opening;
 use crate::hub::replay::Chunk;
 use crate::local::Local;
@@ -34,19 +34,13 @@ pub fn begin(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, su
     if let Err(unable) = begun {
         return local.refuse(connection, "subscribe", id, explain(unable, max));
     }
-    connection.state.borrow_mut().subscribing += 1;
     enter(local, &subscribe.channel, &namespace);
     let join = join && namespace.presence;
-    let (local, connection) = (local.clone(), connection.clone());
-    tokio::task::spawn_local(async move {
-        let mut begun =
-            Begun { local: &local, connection: &connection, subscribe: &subscribe, id, answered: false, done: false };
+    super::spawn_alone(local, connection, async move |local, connection| {
+        let mut begun = Begun { local, connection, subscribe: &subscribe, id, answered: false, done: false };
         if let Err(refusal) = begun.carry_out(&namespace, join).await {
             begun.fail(refusal);
         }
-        drop(begun);
-        connection.state.borrow_mut().subscribing -= 1;
-        super::resume(&local, &connection);
     });
 }
 
@@ -98,7 +92,11 @@ impl Begun<'_> {
             // Without presence the channel still works; the entry is written when it can be.
             let _ = timeout(COMMAND_TIMEOUT, joined).await;
         }
-        let members = if self.subscribe.members && namespace.presence { self.members().await } else { None };
+        let mut members = None;
+        if self.subscribe.members && namespace.presence {
+            wait_drained(self.local, self.connection).await?;
+            members = self.members().await;
+        }
         match &self.subscribe.recover {
             Some(from) if namespace.history.is_some() => self.recover(from, join, members).await,
             _ => {
@@ -150,7 +148,7 @@ impl Begun<'_> {
             if read_up_to.zip(live.as_ref()).is_some_and(|(read, live)| read.epoch != live.epoch) {
                 return Err(Refusal::unavailable());
             }
-            (entry.attach(self.connection.clone(), read_up_to.map(|read| read.offset)), live)
+            (entry.attach(self.connection.clone(), read_up_to), live)
         };
         if let Some(subscription) = self.connection.state.borrow_mut().session.subscription(channel) {
             subscription.stage = Stage::Active(index);

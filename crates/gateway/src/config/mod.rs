@@ -180,12 +180,12 @@ fn read_auth(s: &mut Settings) -> AuthConfig {
     );
     let said = s.optional_flag("auth.anonymous", "anyone may connect; true while no key is set, else false");
     AuthConfig {
-        anonymous: said.unwrap_or(hmac_secret.is_none()),
+        anonymous: said.unwrap_or(hmac_secret.is_none() && previous_hmac_secret.is_none()),
         hmac_secret,
         previous_hmac_secret,
         audience: s.optional("auth.audience", "what `aud` must hold"),
         issuer: s.optional("auth.issuer", "what `iss` must be"),
-        timeout: s.duration("auth.timeout", "10s", "a connection without a token by then is closed (4001)"),
+        timeout: s.positive_duration("auth.timeout", "10s", "a connection without a token by then is closed (4001)"),
         query: s.flag("auth.query", "false", "take tokens from ?token= (they end up in access logs)"),
         cookie: s.optional("auth.cookie", "take tokens from this cookie"),
     }
@@ -201,22 +201,24 @@ fn read_http(s: &mut Settings) -> HttpConfig {
 
 fn read_worker(s: &mut Settings) -> WorkerConfig {
     WorkerConfig {
-        max_message_bytes: s.size("limits.max_message", "64KiB", "a larger message closes its connection (1009)"),
-        connections_max: s.parsed("limits.connections", "1000000", "connections of this node").unwrap_or_default(),
+        max_message_bytes: s.size("limits.max_message", "64KiB", "a larger message closes its connection (1009)", 125),
+        connections_max: s.count("limits.connections", "1000000", "connections of this node"),
         connections_per_address_max: s
             .get("limits.connections_per_address", "", "connections from one address; none: no limit", optional_count)
             .flatten(),
-        channels_per_connection_max: s
-            .parsed("limits.channels_per_connection", "128", "subscriptions of one connection")
-            .unwrap_or_default(),
+        channels_per_connection_max: s.count(
+            "limits.channels_per_connection",
+            "128",
+            "subscriptions of one connection",
+        ),
         message_rate: s.rate("limits.messages", "100/s burst 200", "commands of one connection"),
         bad_messages_max: s
             .parsed("limits.bad_messages", "10", "a connection is closed (4010) after this many")
             .unwrap_or_default(),
-        outbox_bytes: s.size("outbox.bytes", "1MiB", "what may wait for a client that reads slowly (then 4102)"),
-        ping_interval: s.duration("ping.interval", "25s", "how often a quiet connection is pinged"),
-        ping_timeout: s.duration("ping.timeout", "20s", "how long the answer may take (then 4103)"),
-        publish_deadline: s.duration("publish.deadline", "2s", "a publication has its answer by then"),
+        outbox_bytes: s.size("outbox.bytes", "1MiB", "what may wait for a client that reads slowly (then 4102)", 4096),
+        ping_interval: s.positive_duration("ping.interval", "25s", "how often a quiet connection is pinged"),
+        ping_timeout: s.positive_duration("ping.timeout", "20s", "how long the answer may take (then 4103)"),
+        publish_deadline: s.positive_duration("publish.deadline", "2s", "a publication has its answer by then"),
     }
 }
 
@@ -237,23 +239,30 @@ fn read_inbox(s: &mut Settings) -> InboxConfig {
                 "deliveries that may wait for a worker; what is lost beyond is read again",
             )
             .unwrap_or_default(),
-        max_bytes: s.size("inbox.bytes", "64MiB", "bytes of those"),
+        max_bytes: s.size("inbox.bytes", "64MiB", "bytes of those", 1 << 20),
     }
 }
 
 fn read_broker(s: &mut Settings) -> BrokerConfig {
     BrokerConfig {
-        queue_publications: s
-            .parsed("broker.queue_publications", "16384", "publications that may wait for Redis (then: unavailable)")
-            .unwrap_or_default(),
-        queue_bytes: s.size("broker.queue_bytes", "64MiB", "bytes of those"),
-        held_bytes: s.size("broker.held_bytes", "64MiB", "bytes that may be held while a channel's log is read"),
+        queue_publications: s.count(
+            "broker.queue_publications",
+            "16384",
+            "publications that may wait for Redis (then: unavailable)",
+        ),
+        queue_bytes: s.size("broker.queue_bytes", "64MiB", "bytes of those", 1 << 20),
+        held_bytes: s.size(
+            "broker.held_bytes",
+            "64MiB",
+            "bytes that may be held while a channel's log is read",
+            1 << 20,
+        ),
     }
 }
 
 fn read_presence(s: &mut Settings) -> PresenceConfig {
     PresenceConfig {
-        lease: s.duration("presence.lease", "6s", "how long the members of a dead node are shown"),
+        lease: s.positive_duration("presence.lease", "6s", "how long the members of a dead node are shown"),
         grace: s.duration("presence.grace", "2s", "how long a broken connection's member is still shown"),
         members_max: s
             .parsed("presence.members_max", "1000", "channels with more users report counts only")

@@ -18,8 +18,10 @@ pub struct Known {
     pub doc: &'static str,
     /// The default as people write it; empty for none.
     pub default: String,
-    /// What is in force, as people write it; empty for none, dots for a secret.
+    /// What is in force, as people write it; empty for none, and for a secret.
     pub value: String,
+    /// Whether it is never printed.
+    pub is_secret: bool,
 }
 
 /// Where values come from, and what was found wrong with them.
@@ -84,7 +86,7 @@ impl Settings {
     ) -> Option<T> {
         let given = self.values.remove(key).map(|value| as_text(&value));
         let text = given.unwrap_or_else(|| default.to_owned());
-        self.known.push(Known { key, doc, default: default.to_owned(), value: text.clone() });
+        self.known.push(Known { key, doc, default: default.to_owned(), value: text.clone(), is_secret: false });
         match parse(&text) {
             Ok(value) => Some(value),
             Err(fault) => {
@@ -108,9 +110,32 @@ impl Settings {
         self.get(key, default, doc, parse).unwrap_or_default()
     }
 
-    /// A size such as `64KiB`.
-    pub fn size(&mut self, key: &'static str, default: &str, doc: &'static str) -> usize {
-        self.get(key, default, doc, parse_size).unwrap_or_default()
+    /// A time such as `25s` that is not zero.
+    pub fn positive_duration(&mut self, key: &'static str, default: &str, doc: &'static str) -> Duration {
+        let parse = |text: &str| match humantime::parse_duration(text) {
+            Ok(time) if time.is_zero() => Err(format!("`{text}`: must be longer than nothing")),
+            Ok(time) => Ok(time),
+            Err(error) => Err(format!("`{text}` is not a time: {error}")),
+        };
+        self.get(key, default, doc, parse).unwrap_or_default()
+    }
+
+    /// A size such as `64KiB`, and the least that works.
+    pub fn size(&mut self, key: &'static str, default: &str, doc: &'static str, least: usize) -> usize {
+        let parse = |text: &str| match parse_size(text)? {
+            size if size < least => Err(format!("`{text}`: at least {least} bytes")),
+            size => Ok(size),
+        };
+        self.get(key, default, doc, parse).unwrap_or_default()
+    }
+
+    /// A number above zero.
+    pub fn count(&mut self, key: &'static str, default: &str, doc: &'static str) -> usize {
+        let parse = |text: &str| match text.parse() {
+            Ok(count) if count > 0 => Ok(count),
+            _ => Err(format!("`{text}` is not a number above 0")),
+        };
+        self.get(key, default, doc, parse).unwrap_or_default()
     }
 
     /// A rate such as `100/s burst 200`.
@@ -136,9 +161,17 @@ impl Settings {
 
     /// A secret: given as it is, or as the name of a file that holds it under `<key>_file`. Never printed.
     pub fn secret(&mut self, key: &'static str, file_key: &'static str, doc: &'static str) -> Option<String> {
+        // An unset variable of a compose file arrives as an empty one: that must not open what a secret was to close.
+        let is_empty = |value: &Value| as_text(value).is_empty();
+        for key in [key, file_key] {
+            if self.values.get(key).is_some_and(is_empty) {
+                self.fault(format!("{key} ({}) is set but empty: give it a value, or do not set it", variable(key)));
+            }
+        }
         let value = self.optional(key, doc);
-        if let (Some(_), Some(known)) = (&value, self.known.last_mut()) {
-            known.value = "••••••".to_owned();
+        if let Some(known) = self.known.last_mut() {
+            known.is_secret = true;
+            known.value.clear();
         }
         let path = self.optional(file_key, "a file that holds it instead");
         match (value, path) {
@@ -147,7 +180,11 @@ impl Settings {
                 None
             }
             (None, Some(path)) => match std::fs::read_to_string(&path) {
-                Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()).filter(|t| !t.is_empty()),
+                Ok(text) if text.trim().is_empty() => {
+                    self.fault(format!("{file_key} ({}): {path} is empty", variable(file_key)));
+                    None
+                }
+                Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
                 Err(error) => {
                     self.fault(format!("{file_key} ({}): cannot read {path}: {error}", variable(file_key)));
                     None

@@ -75,8 +75,30 @@ fn a_secret_can_stand_in_a_file_and_is_never_printed() {
     let config = Config::from_overrides(&[&path, "redis.url=redis://:passw0rd@h"]).expect("a key");
     assert_eq!(config.auth.hmac_secret.as_deref(), Some("s3cret-from-file"));
     let shown: String = config.known.iter().map(|k| k.value.as_str()).collect();
+    assert!(!format!("{config:?}").contains("passw0rd"));
     assert!(!shown.contains("s3cret-from-file") && !shown.contains("passw0rd"));
     assert!(!format!("{:?}", config.auth).contains("s3cret-from-file"), "nor in a debug line");
+}
+
+#[test]
+fn a_secret_that_is_set_but_empty_opens_nothing() {
+    for key in ["auth.hmac_secret=", "auth.hmac_secret_file=", "redis.url="] {
+        let error = Config::from_overrides(&[key]).expect_err(key).to_string();
+        assert!(error.contains("is set but empty"), "{key}: {error}");
+    }
+    let empty = file("\n");
+    let path = format!("auth.hmac_secret_file={}", empty.path().display());
+    assert!(Config::from_overrides(&[&path]).expect_err("an empty file").to_string().contains("is empty"));
+    let only_previous = Config::from_overrides(&["auth.previous_hmac_secret=s3cret"]).expect("a key");
+    assert!(!only_previous.auth.anonymous);
+}
+
+#[test]
+fn values_that_would_stop_everything_are_faults() {
+    let wrong =
+        ["ping.timeout=0s", "ping.interval=0s", "outbox.bytes=0", "limits.max_message=0", "limits.messages=0/s"];
+    let error = Config::from_overrides(&wrong).expect_err("faults");
+    assert_eq!(error.0.len(), wrong.len(), "{error}");
 }
 
 #[test]

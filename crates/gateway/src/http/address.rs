@@ -9,7 +9,8 @@ use std::net::IpAddr;
 pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
     let mut address = peer.to_canonical();
-    let values: Vec<&str> = headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok()).collect();
+    let values = headers.get_all("x-forwarded-for").iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let values: Vec<_> = values.collect();
     let mut hops = values.iter().rev().flat_map(|value| value.rsplit(',')).map(str::trim);
     while is_trusted(address) {
         let Some(before) = hops.next().and_then(|hop| hop.parse::<IpAddr>().ok()) else { break };

@@ -22,9 +22,13 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 /// The largest head of a request: request line and headers.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
+
+/// How long one stream may speak HTTP, all its requests together.
+const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The most headers of a request.
 const MAX_HEADERS: usize = 64;
@@ -59,20 +63,24 @@ pub fn front(
 ) -> LocalBoxFuture<'static, ()> {
     async move {
         let header_timeout = local.node.config.http.header_timeout;
-        let visit = Rc::new(Visit { local, peer, has_place: place.is_some(), place: Cell::new(place) });
+        let has_place = place.is_some();
+        let visit = Rc::new(Visit { local, peer, has_place, place: Cell::new(place) });
         let service = service_fn(move |request| {
             let visit = visit.clone();
             async move { Ok::<_, Infallible>(route(&visit, request)) }
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
+            // Whoever found no place is answered once.
+            .keep_alive(has_place)
             .header_read_timeout(header_timeout)
             .max_buf_size(MAX_HEAD_BYTES)
             .max_headers(MAX_HEADERS)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
-        // What a stranger's HTTP can do wrong has been answered by hyper; there is nobody else to tell.
-        if let Err(error) = connection.await {
+        // Ends with the upgrade, so it bounds only HTTP: a peer that keeps asking, or does not read the answers.
+        if let Ok(Err(error)) = timeout(HTTP_TIMEOUT, connection).await {
+            // What a stranger's HTTP can do wrong has been answered by hyper; there is nobody else to tell.
             tracing::debug!(%error, "an HTTP connection ended badly");
         }
     }

@@ -6,6 +6,9 @@ use broker::Delivery;
 use bytes::Bytes;
 use protocol::dialect::Encoding;
 use protocol::{Channel, CloseCode, Outgoing, Position, Publication, Push};
+use smallvec::SmallVec;
+use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Encoded deliveries.
@@ -17,81 +20,105 @@ pub struct Encoded {
     pub publications: u64,
     /// Set when the encoding can only say it by ending the connection.
     pub close: Option<CloseCode>,
+    /// What single connections do not get of it: publications they asked no echo of, and their own coming.
+    left_out: HashMap<u64, Vec<LeftOut>>,
 }
 
-/// Leaves out what one subscriber must not get.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Except<'a> {
-    /// Its own connection id: publications it asked no echo of, and its own coming.
-    pub client: Option<&'a str>,
-    /// How far it has read already.
-    pub up_to: Option<u64>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct LeftOut {
+    bytes: Range<usize>,
+    is_publication: bool,
 }
 
-impl Except<'_> {
-    fn leaves_out(&self, publication: &Publication) -> bool {
-        let has_read = publication.offset.zip(self.up_to).is_some_and(|(offset, up_to)| offset <= up_to);
-        has_read || (!publication.echo && self.is_of(publication))
-    }
-
-    fn is_of(&self, publication: &Publication) -> bool {
-        match (self.client, &publication.from) {
-            (Some(client), Some(from)) => from.client.as_str() == client,
-            _ => false,
-        }
-    }
-}
-
-/// The connection ids that some delivery leaves out: only those need bytes of their own.
-pub fn left_out(deliveries: &[Arc<Delivery>]) -> impl Iterator<Item = &str> {
-    deliveries.iter().flat_map(|delivery| {
-        let (publications, change) = match &**delivery {
-            Delivery::Publications { publications, .. } => (publications.as_slice(), None),
-            Delivery::Membership { change, .. } => (&[][..], Some(change.client.as_str())),
-            _ => (&[][..], None),
+impl Encoded {
+    /// The parts that a connection gets, as slices of the same bytes, and how many publications they hold.
+    pub fn parts(&self, connection: u64) -> (SmallVec<[Bytes; 1]>, u64) {
+        let Some(left_out) = self.left_out.get(&connection) else {
+            return (SmallVec::from_iter([self.frames.clone()]), self.publications);
         };
-        let silent = publications.iter().filter(|p| !p.echo).filter_map(|p| p.from.as_ref());
-        silent.map(|from| from.client.as_str()).chain(change)
-    })
+        let (mut from, mut publications) = (0, self.publications);
+        let mut parts: SmallVec<[Bytes; 1]> = SmallVec::new();
+        for out in left_out {
+            parts.push(self.frames.slice(from..out.bytes.start));
+            from = out.bytes.end;
+            publications -= u64::from(out.is_publication);
+        }
+        parts.push(self.frames.slice(from..));
+        parts.retain(|part| !part.is_empty());
+        (parts, publications)
+    }
 }
 
-/// Encodes a channel's deliveries of one turn, in order.
-pub fn encode(
-    channel: &Channel,
-    namespace: &Namespace,
-    deliveries: &[Arc<Delivery>],
-    encoding: Encoding,
-    except: Except<'_>,
-) -> Encoded {
-    let mut buffer = Vec::new();
-    let mut publications = 0;
-    let mut frames = Frames::new(&mut buffer);
-    for delivery in deliveries {
-        match &**delivery {
-            Delivery::Publications { publications: all, .. } => {
-                for publication in all.iter().filter(|p| !except.leaves_out(p)) {
-                    encoding.encode_publication(channel, publication, &mut frames);
-                    publications += 1;
+/// A channel's deliveries of one turn, about to be encoded.
+pub struct Turn<'a> {
+    /// Which channel.
+    pub channel: &'a Channel,
+    /// Its rules.
+    pub namespace: &'a Namespace,
+    /// In order.
+    pub deliveries: &'a [Arc<Delivery>],
+    /// The number of a connection of this node, of its id.
+    pub number_of: &'a dyn Fn(&str) -> Option<u64>,
+}
+
+impl Turn<'_> {
+    /// Encodes everything, without what a subscriber that is `ahead` has read already.
+    pub fn encode(&self, encoding: Encoding, ahead: Option<&Position>) -> Encoded {
+        let mut buffer = Vec::new();
+        let mut encoded = Encoded::default();
+        for delivery in self.deliveries {
+            match &**delivery {
+                Delivery::Publications { epoch, publications, .. } => {
+                    let ahead = ahead.filter(|position| Some(&position.epoch) == epoch.as_ref());
+                    for publication in publications {
+                        if ahead.zip(publication.offset).is_none_or(|(position, offset)| offset > position.offset) {
+                            self.publication(encoding, publication, &mut buffer, &mut encoded);
+                        }
+                    }
                 }
+                Delivery::Gap { range, position, .. } if !is_bridged(*range, position.as_ref(), ahead) => {
+                    let gap = gap(self.channel, *range, position.as_ref());
+                    encoded.close = encoded.close.or(write(encoding, &gap, &mut buffer));
+                }
+                Delivery::Membership { change, .. } if self.namespace.join_leave => {
+                    let start = buffer.len();
+                    encoded.close = encoded.close.or(write(encoding, &membership(self.channel, change), &mut buffer));
+                    self.leave_out(Some(change.client.as_str()), start..buffer.len(), false, &mut encoded);
+                }
+                _ => {}
             }
-            Delivery::Gap { range, position, .. } if !is_bridged(*range, except) => {
-                encoding.encode(&gap(channel, *range, position.as_ref()), &mut frames);
-            }
-            Delivery::Membership { change, .. }
-                if namespace.join_leave && except.client != Some(change.client.as_str()) =>
-            {
-                encoding.encode(&membership(channel, change), &mut frames);
-            }
-            _ => {}
+        }
+        encoded.frames = buffer.into();
+        encoded
+    }
+
+    fn publication(&self, encoding: Encoding, publication: &Publication, buffer: &mut Vec<u8>, encoded: &mut Encoded) {
+        let start = buffer.len();
+        encoding.encode_publication(self.channel, publication, &mut Frames::new(buffer));
+        encoded.publications += 1;
+        if !publication.echo {
+            let client = publication.from.as_ref().map(|from| from.client.as_str());
+            self.leave_out(client, start..buffer.len(), true, encoded);
         }
     }
-    let close = frames.close;
-    Encoded { frames: buffer.into(), publications, close }
+
+    fn leave_out(&self, client: Option<&str>, bytes: Range<usize>, is_publication: bool, encoded: &mut Encoded) {
+        if let Some(number) = client.and_then(self.number_of) {
+            encoded.left_out.entry(number).or_default().push(LeftOut { bytes, is_publication });
+        }
+    }
+}
+
+fn write(encoding: Encoding, outgoing: &Outgoing, buffer: &mut Vec<u8>) -> Option<CloseCode> {
+    let mut frames = Frames::new(buffer);
+    encoding.encode(outgoing, &mut frames);
+    frames.close
 }
 
 /// Whoever has read past the end of a gap has lost nothing.
-fn is_bridged(range: Option<(u64, u64)>, except: Except<'_>) -> bool {
-    range.zip(except.up_to).is_some_and(|((_, last), up_to)| last <= up_to)
+fn is_bridged(range: Option<(u64, u64)>, position: Option<&Position>, ahead: Option<&Position>) -> bool {
+    let Some(((_, last), (after, ahead))) = range.zip(position.zip(ahead)) else { return false };
+    after.epoch == ahead.epoch && last <= ahead.offset
 }
 
 fn gap(channel: &Channel, range: Option<(u64, u64)>, position: Option<&Position>) -> Outgoing {
@@ -105,4 +132,68 @@ fn membership(channel: &Channel, change: &protocol::envelope::Membership) -> Out
         None => Push::Join { channel, member },
         Some(cause) => Push::Leave { channel, member, cause },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::envelope::Membership;
+    use protocol::{Member, Origin, Payload};
+
+    fn publication(offset: u64, by: &str, echo: bool) -> Publication {
+        let from = Origin { client: by.into(), user: None, info: None };
+        let data = Payload::text(offset.to_string());
+        Publication { offset: Some(offset), data, event: None, from: Some(from), time_ms: 0, echo, stamp: 0 }
+    }
+
+    /// The texts a raw subscriber gets.
+    fn texts(deliveries: &[Arc<Delivery>], connection: u64, ahead: Option<&Position>) -> (String, u64) {
+        let channel = Channel::new("c").unwrap();
+        let number_of = |id: &str| id.parse().ok();
+        let namespace = Namespace::default();
+        let turn = Turn { channel: &channel, namespace: &namespace, deliveries, number_of: &number_of };
+        let (parts, publications) = turn.encode(Encoding::Raw, ahead).parts(connection);
+        let bytes: Vec<u8> = parts.concat();
+        (String::from_utf8_lossy(&bytes).chars().filter(char::is_ascii_digit).collect(), publications)
+    }
+
+    fn turn() -> Vec<Arc<Delivery>> {
+        let channel = Channel::new("c").unwrap();
+        let publications = vec![
+            publication(1, "7", false),
+            publication(2, "8", true),
+            publication(3, "7", false),
+            publication(4, "8", false),
+        ];
+        vec![Arc::new(Delivery::Publications { channel, epoch: Some("e".into()), publications })]
+    }
+
+    #[test]
+    fn whoever_asked_for_no_echo_gets_the_others_bytes_without_its_own() {
+        assert_eq!(texts(&turn(), 9, None), ("1234".into(), 4));
+        assert_eq!(texts(&turn(), 7, None), ("24".into(), 2));
+        assert_eq!(texts(&turn(), 8, None), ("123".into(), 3));
+    }
+
+    #[test]
+    fn whoever_is_ahead_gets_only_what_it_has_not_read_and_only_in_that_epoch() {
+        let at = |epoch: &str| Position { epoch: epoch.into(), offset: 2 };
+        assert_eq!(texts(&turn(), 9, Some(&at("e"))), ("34".into(), 2));
+        assert_eq!(texts(&turn(), 7, Some(&at("e"))), ("4".into(), 1));
+        assert_eq!(texts(&turn(), 9, Some(&at("other"))), ("1234".into(), 4));
+    }
+
+    #[test]
+    fn a_client_is_not_told_of_its_own_coming() {
+        let channel = Channel::new("c").unwrap();
+        let member = Member { user: "ann".into(), clients: 1, info: None };
+        let change = Membership { member, client: "7".into(), left: None };
+        let deliveries = [Arc::new(Delivery::Membership { channel: channel.clone(), change })];
+        let number_of = |id: &str| id.parse().ok();
+        let namespace = Namespace::default();
+        let turn = Turn { channel: &channel, namespace: &namespace, deliveries: &deliveries, number_of: &number_of };
+        let encoded = turn.encode(Encoding::Json, None);
+        assert!(encoded.parts(7).0.is_empty());
+        assert!(!encoded.parts(8).0.is_empty());
+    }
 }

@@ -2,7 +2,7 @@
 //! log for each channel, not one for each client.
 
 use broker::{Delivery, Page};
-use protocol::{Epoch, Position, Publication};
+use protocol::{Epoch, Position, Publication, Text};
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -12,6 +12,23 @@ pub const REPLAY_TTL: Duration = Duration::from_secs(5);
 
 /// Publications of one replay: a page of the log and what has come since.
 const PUBLICATIONS_MAX: usize = 4096;
+
+/// And their bytes.
+const BYTES_MAX: usize = 16 << 20;
+
+/// What a publication takes beside its payload and names when it is encoded: field names, numbers, frame.
+const OVERHEAD_BYTES: usize = 200;
+
+/// About how large a publication is when it is encoded (binary grows by a third as base64).
+pub fn weight(publication: &Publication) -> usize {
+    let length = |text: Option<&Text>| text.map_or(0, |text| text.len());
+    let from = publication.from.as_ref();
+    let names = length(publication.event.as_ref())
+        + length(from.map(|f| &f.client))
+        + length(from.and_then(|f| f.user.as_ref()))
+        + length(from.and_then(|f| f.info.as_ref()));
+    publication.data.bytes.len() * 4 / 3 + names + OVERHEAD_BYTES
+}
 
 /// What came after some offset, up to where the live deliveries are.
 #[derive(Debug)]
@@ -24,6 +41,7 @@ pub struct Replay {
     top: u64,
     /// Whether it goes on to the live deliveries; a long log is read in pages, and only the last one does.
     reaches_live: bool,
+    bytes: usize,
     used: Instant,
 }
 
@@ -41,16 +59,15 @@ pub struct Chunk {
 }
 
 impl Replay {
-    /// A page of the log that was asked for `since`.
-    pub fn new(since: u64, page: Page) -> Self {
-        let last = page.publications.last().and_then(|p| p.offset);
-        let reaches_live = last.is_none_or(|last| last >= page.top.offset);
+    /// A page of the log that was asked for `since`, and whether it is the last one.
+    pub fn new(since: u64, page: Page, is_last: bool) -> Self {
         Self {
+            bytes: page.publications.iter().map(weight).sum(),
             epoch: page.top.epoch,
             since,
             publications: page.publications.into(),
             top: page.top.offset,
-            reaches_live,
+            reaches_live: is_last,
             used: Instant::now(),
         }
     }
@@ -80,13 +97,14 @@ impl Replay {
         for publication in publications {
             match publication.offset {
                 Some(offset) if offset > self.top => {
+                    self.bytes += weight(publication);
                     self.publications.push_back(publication.clone());
                     self.top = offset;
                 }
                 _ => {}
             }
         }
-        self.publications.len() <= PUBLICATIONS_MAX
+        self.publications.len() <= PUBLICATIONS_MAX && self.bytes <= BYTES_MAX
     }
 
     /// What comes after `from`, as much as fits into `max_bytes` (at least one publication).
@@ -98,8 +116,10 @@ impl Replay {
         let mut bytes = 0;
         let mut publications: Vec<Publication> = Vec::new();
         for publication in self.publications.iter().skip(start) {
-            bytes += publication.data.bytes.len();
-            if bytes > max_bytes && !publications.is_empty() {
+            bytes += weight(publication);
+            // A hole (an entry of the log that could not be read) ends a part: the next one is not contiguous.
+            let has_hole = publications.last().is_some_and(|before| !follows(before, publication));
+            if has_hole || (bytes > max_bytes && !publications.is_empty()) {
                 break;
             }
             publications.push(publication.clone());
@@ -112,6 +132,10 @@ impl Replay {
         let position = Position { epoch: self.epoch.clone(), offset: reached };
         Chunk { publications, is_contiguous, position, reaches_live }
     }
+}
+
+fn follows(before: &Publication, next: &Publication) -> bool {
+    before.offset.zip(next.offset).is_some_and(|(before, next)| before.checked_add(1) == Some(next))
 }
 
 #[cfg(test)]
@@ -129,7 +153,8 @@ mod tests {
     }
 
     fn replay(since: u64, offsets: std::ops::Range<u64>, top: u64) -> Replay {
-        Replay::new(since, Page { publications: offsets.map(publication).collect(), top: at("e", top) })
+        let page = Page { publications: offsets.map(publication).collect(), top: at("e", top) };
+        Replay::new(since, page, true)
     }
 
     fn live(offsets: std::ops::Range<u64>) -> Delivery {
@@ -180,17 +205,36 @@ mod tests {
     #[test]
     fn a_large_past_comes_in_parts() {
         let mut replay = replay(0, 1..6, 5);
-        let first = replay.after(&at("e", 0), 20);
+        let one = weight(&publication(1));
+        let first = replay.after(&at("e", 0), 2 * one);
         assert_eq!((offsets(&first), first.reaches_live), (vec![1, 2], false));
-        let second = replay.after(&first.position, 25);
+        let second = replay.after(&first.position, 3 * one - 1);
         assert_eq!((offsets(&second), second.is_contiguous, second.reaches_live), (vec![3, 4], true, false));
         let third = replay.after(&second.position, 1);
         assert_eq!((offsets(&third), third.is_contiguous, third.reaches_live), (vec![5], true, true));
     }
 
     #[test]
+    fn an_entry_that_could_not_be_read_is_a_hole_and_not_passed_over() {
+        let mut publications: Vec<_> = (1..6).map(publication).collect();
+        publications.remove(2);
+        let mut replay = Replay::new(0, Page { publications, top: at("e", 6) }, true);
+        let first = replay.after(&at("e", 0), usize::MAX);
+        assert_eq!((offsets(&first), first.is_contiguous, first.reaches_live), (vec![1, 2], true, false));
+        let second = replay.after(&first.position, usize::MAX);
+        assert_eq!((offsets(&second), second.is_contiguous, second.reaches_live), (vec![4, 5], false, false));
+        let third = replay.after(&second.position, usize::MAX);
+        assert_eq!(
+            (offsets(&third), third.is_contiguous, third.reaches_live),
+            (vec![], false, true),
+            "also at the end"
+        );
+    }
+
+    #[test]
     fn a_page_that_is_not_the_last_serves_only_itself() {
-        let mut page = replay(0, 1..4, 9);
+        let page = Page { publications: (1..4).map(publication).collect(), top: at("e", 9) };
+        let mut page = Replay::new(0, page, false);
         assert!(page.covers(&at("e", 2)) && !page.covers(&at("e", 3)), "the next page has to be read");
         assert!(!page.after(&at("e", 0), usize::MAX).reaches_live);
         assert!(page.append(&live(10..11)), "what is live does not belong to it, and does it no harm");

@@ -57,8 +57,8 @@ pub struct State {
     pub is_writing: bool,
     /// What of the outbox the gauge has been told.
     pub counted_bytes: usize,
-    /// Subscriptions and readings of history on their way.
-    pub subscribing: u32,
+    /// Commands that others have to wait for.
+    pub under_way: u32,
     /// Commands that wait for those: a client may subscribe and publish in one breath.
     pub waiting: Option<Box<Waiting>>,
     /// Publications the broker has not answered yet.
@@ -124,7 +124,7 @@ impl Connection {
             is_dirty: false,
             is_writing: false,
             counted_bytes: 0,
-            subscribing: 0,
+            under_way: 0,
             waiting: None,
             publishing: 0,
             drained: None,

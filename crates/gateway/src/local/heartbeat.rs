@@ -39,7 +39,12 @@ impl Local {
 
     fn check(&self, connection: &Rc<Connection>, now: Tick) {
         let (phase, times) = {
-            let state = connection.state.borrow();
+            let mut state = connection.state.borrow_mut();
+            if state.waiting.is_some() {
+                // Its socket is not read while commands wait: silence says nothing.
+                state.times.heard = now;
+                state.times.pinged = None;
+            }
             (state.session.phase, state.times)
         };
         // An entry that a later one has replaced.

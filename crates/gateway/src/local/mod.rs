@@ -52,6 +52,8 @@ pub struct Local {
     pub delivered: RefCell<Vec<(Instant, u64)>>,
     /// Told when something has been gathered that the end of the turn must see to.
     pub gathered: Notify,
+    /// Set when the worker stops: what every further connection is told.
+    pub stopping: Cell<Option<CloseCode>>,
     /// Told when the last connection has gone.
     pub emptied: Notify,
     dirty: RefCell<Vec<Rc<Connection>>>,
@@ -72,6 +74,7 @@ impl Local {
             tickets: RefCell::default(),
             delivered: RefCell::default(),
             gathered: Notify::new(),
+            stopping: Cell::new(None),
             emptied: Notify::new(),
             dirty: RefCell::default(),
             wheel: RefCell::default(),

@@ -28,11 +28,6 @@ pub fn ticks(duration: std::time::Duration) -> Tick {
 }
 
 impl Wheel {
-    /// The last tick that was handled.
-    pub fn now(&self) -> Tick {
-        self.now
-    }
-
     /// Has `connection` looked at in tick `due`, or as far towards it as the wheel reaches. Returns that tick.
     pub fn set(&mut self, connection: u64, due: Tick) -> Tick {
         let furthest = self.now + (SLOTS as Tick) - 1;

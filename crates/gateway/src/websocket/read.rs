@@ -63,8 +63,9 @@ struct Message {
 }
 
 impl Reader {
-    /// Whether a frame or message is incomplete.
-    pub fn is_partial(&self) -> bool {
+    /// Whether a frame or message is incomplete: only then it holds memory.
+    #[cfg(test)]
+    fn is_partial(&self) -> bool {
         self.partial.is_some()
     }
 

@@ -2,7 +2,7 @@
 
 use crate::local::Local;
 use crate::places::Place;
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{FutureExt, LocalBoxFuture};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -59,23 +59,27 @@ pub(super) async fn run(local: Rc<Local>, listener: TcpListener, front: Front) {
     };
     let draining = local.node.draining.clone();
     loop {
-        let accepted = tokio::select! {
-            biased;
-            accepted = listener.accept() => accepted,
-            () = draining.cancelled() => return,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                // Without a place the stream is still answered: with a refusal that says when to come back.
-                let place = local.node.places.take();
-                tokio::task::spawn_local(front(local.clone(), stream, peer, place));
-            }
-            // The client gave up before it was accepted.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection; accepting rests for a moment");
-                tokio::time::sleep(EXHAUSTED_PAUSE).await;
-            }
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => take(&local, front, stream, peer),
+                // The client gave up before it was accepted.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection; accepting rests for a moment");
+                    tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                }
+            },
+            () = draining.cancelled() => break,
         }
     }
+    for _ in 0..BACKLOG {
+        let Some(Ok((stream, peer))) = listener.accept().now_or_never() else { return };
+        take(&local, front, stream, peer);
+    }
+}
+
+/// Without a place the stream is still answered: with a refusal that says when to come back.
+fn take(local: &Rc<Local>, front: Front, stream: TcpStream, peer: SocketAddr) {
+    let place = local.node.places.take();
+    tokio::task::spawn_local(front(local.clone(), stream, peer, place));
 }

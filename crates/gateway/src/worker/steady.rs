@@ -29,7 +29,7 @@ pub fn adopt(local: &Rc<Local>, opened: Opened, early: &[u8], refuse: Option<Clo
     let task = tokio::task::spawn_local(live(local.clone(), connection.clone()));
     // Set once, here.
     let _ = connection.task.set(task.abort_handle());
-    if let Some(code) = refuse {
+    if let Some(code) = refuse.or(local.stopping.get()) {
         return local.close(&connection, code);
     }
     #[cfg(feature = "echo")]
@@ -69,7 +69,8 @@ async fn live(local: Rc<Local>, connection: Rc<Connection>) {
             return;
         }
         match read_once(local, connection) {
-            Ok(true) => {}
+            // A client that always has more to say takes turns with the others.
+            Ok(true) => tokio::task::consume_budget().await,
             Ok(false) => return,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return,
@@ -141,6 +142,8 @@ fn echo(local: &Rc<Local>, connection: &Rc<Connection>, message: protocol::diale
 
 /// Closes whatever is left, and waits a little for the clients to hear it.
 pub(super) async fn stop(local: &Rc<Local>, code: CloseCode) {
+    // Whoever is still in its handshake is told the same.
+    local.stopping.set(Some(code));
     let all: Vec<_> = local.connections.borrow().values().cloned().collect();
     for connection in &all {
         local.close(connection, code);

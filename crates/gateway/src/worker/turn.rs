@@ -3,7 +3,7 @@
 
 use super::{drain, repair};
 use crate::commands;
-use crate::hub::fanout::{Encoded, Except, encode, left_out};
+use crate::hub::fanout::{Encoded, Turn};
 use crate::inbox::{Inbox, Item, Mail};
 use crate::local::connection::Connection;
 use crate::local::{Local, Publishing, unix_ms};
@@ -29,6 +29,8 @@ pub(super) async fn take_mail(local: &Rc<Local>, inbox: &Arc<Inbox>) -> CloseCod
         if let Some(code) = stop {
             return code;
         }
+        // Mail that never ends must not keep everything else on this thread from its turn.
+        tokio::task::yield_now().await;
     }
 }
 
@@ -125,44 +127,39 @@ fn pass(local: &Local, delivery: Arc<Delivery>, arrived: Instant, gathered: &mut
     gathered.add(&channel, delivery);
 }
 
-/// Encodes once for each encoding; only those whom something leaves out get bytes of their own.
+/// Encodes once for each encoding; only those who have read ahead get bytes of their own.
 fn fan_out(local: &Rc<Local>, channel: &Channel, deliveries: &[Arc<Delivery>]) {
     let (namespace, subscribers) = {
         let mut hub = local.hub.borrow_mut();
         let Some(entry) = hub.entry(channel) else { return };
-        let subscribers: Vec<_> = entry.subscribers().map(|(s, ahead)| (s.clone(), ahead)).collect();
+        let subscribers: Vec<_> = entry.subscribers().map(|(s, ahead)| (s.clone(), ahead.cloned())).collect();
         entry.caught_up();
         (entry.namespace.clone(), subscribers)
     };
-    let left_out: Vec<u64> = left_out(deliveries).filter_map(|id| local_number(local, id)).collect();
+    let number_of = |id: &str| local_number(local, id);
+    let turn = Turn { channel, namespace: &namespace, deliveries, number_of: &number_of };
     let mut shared: [Option<Encoded>; Encoding::ALL.len()] = Default::default();
     let mut delivered = 0;
     for (connection, ahead) in &subscribers {
         let encoding = connection.encoding();
-        let own;
-        let encoded = if ahead.is_some() || left_out.contains(&connection.number) {
-            let client = local.node.client_id(connection.number);
-            let except = Except { client: Some(&client), up_to: *ahead };
-            own = encode(channel, &namespace, deliveries, encoding, except);
-            &own
-        } else {
-            let make = || encode(channel, &namespace, deliveries, encoding, Except::default());
-            shared[encoding.index()].get_or_insert_with(make)
+        delivered += match ahead {
+            Some(_) => hand_out(local, connection, &turn.encode(encoding, ahead.as_ref())),
+            None => {
+                let encoded = shared[encoding.index()].get_or_insert_with(|| turn.encode(encoding, None));
+                hand_out(local, connection, encoded)
+            }
         };
-        delivered += hand_out(local, connection, encoded);
     }
     local.node.metrics.deliveries.inc_by(delivered);
 }
 
 fn hand_out(local: &Rc<Local>, connection: &Rc<Connection>, encoded: &Encoded) -> u64 {
-    let mut delivered = 0;
-    if !encoded.frames.is_empty() && local.send_shared(connection, &encoded.frames) {
-        delivered = encoded.publications;
-    }
+    let (parts, publications) = encoded.parts(connection.number);
+    let all_taken = parts.iter().all(|part| part.is_empty() || local.send_shared(connection, part));
     if let Some(code) = encoded.close {
         local.close(connection, code);
     }
-    delivered
+    if all_taken { publications } else { 0 }
 }
 
 /// The number of a connection of this node, of its id.
