@@ -22,6 +22,8 @@ need_rust() {
 }
 need_compiler() { have cc || install_from_debian cc build-essential; }
 need_redis() { have redis-server || install_from_debian redis-server redis-server; }
+need_node() { have npm || install_from_debian npm npm; }
+need_chromium() { have chromium || install_from_debian chromium chromium; }
 need_nginx() { have nginx || install_from_debian nginx nginx; }
 
 # install_from_debian COMMAND PACKAGE: installs the package that brings the command; no service of it is started.

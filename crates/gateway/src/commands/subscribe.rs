@@ -60,6 +60,9 @@ fn enter(local: &Rc<Local>, channel: &Channel, namespace: &Arc<Namespace>) {
     }
 }
 
+/// Readings of who is there, for one answer.
+const MEMBER_READS_MAX: usize = 3;
+
 /// A subscription on its way. Dropped before it is done (refused, or its connection closed meanwhile), it is undone.
 struct Begun<'a> {
     local: &'a Rc<Local>,
@@ -92,14 +95,11 @@ impl Begun<'_> {
             // Without presence the channel still works; the entry is written when it can be.
             let _ = timeout(COMMAND_TIMEOUT, joined).await;
         }
-        let mut members = None;
-        if self.subscribe.members && namespace.presence {
-            wait_drained(self.local, self.connection).await?;
-            members = self.members().await;
-        }
+        let wants_members = self.subscribe.members && namespace.presence;
         match &self.subscribe.recover {
-            Some(from) if namespace.history.is_some() => self.recover(from, join, members).await,
+            Some(from) if namespace.history.is_some() => self.recover(from, join, wants_members).await,
             _ => {
+                let members = if wants_members { self.members().await? } else { None };
                 let position = self.take_place(None, join)?;
                 self.answer(position, false, None, members);
                 Ok(())
@@ -107,15 +107,29 @@ impl Begun<'_> {
         }
     }
 
-    async fn members(&self) -> Option<Members> {
-        let asked = self.local.node.presence.members(&self.subscribe.channel, true);
-        timeout(COMMAND_TIMEOUT, asked).await.ok().and_then(Result::ok)
+    /// Who is there. Whoever comes or goes after the reading and before the subscriber has its place would be missed, so it
+    /// is read again then; in a channel where that never ends, the last reading has to do.
+    async fn members(&self) -> Result<Option<Members>, Refusal> {
+        wait_drained(self.local, self.connection).await?;
+        let changes =
+            || self.local.hub.borrow_mut().entry(&self.subscribe.channel).map(|entry| entry.membership_changes);
+        let mut members = None;
+        for _ in 0..MEMBER_READS_MAX {
+            let before = changes();
+            let asked = self.local.node.presence.members(&self.subscribe.channel, true);
+            members = timeout(COMMAND_TIMEOUT, asked).await.ok().and_then(Result::ok);
+            if changes() == before {
+                break;
+            }
+        }
+        Ok(members)
     }
 
     /// The first part of what was missed comes with the answer, the others as publications; with the last one the
     /// subscriber takes its place.
-    async fn recover(&mut self, from: &Position, join: bool, mut members: Option<Members>) -> Result<(), Refusal> {
+    async fn recover(&mut self, from: &Position, join: bool, wants_members: bool) -> Result<(), Refusal> {
         let mut from = from.clone();
+        let mut members = if wants_members { self.members().await? } else { None };
         loop {
             let chunk = next_chunk(self.local, self.connection, &self.subscribe.channel, &from).await?;
             from = chunk.position.clone();

@@ -72,6 +72,7 @@ impl<S: Clone> Entry<S> {
                 }
             }
             Delivery::Gap { position: Some(position), .. } => self.position = Some(position.clone()),
+            Delivery::Membership { .. } => self.membership_changes += 1,
             _ => {}
         }
         if let Some(replay) = &mut self.replay

@@ -31,6 +31,8 @@ pub struct Entry<S> {
     pub namespace: Arc<Namespace>,
     /// What has been fanned out so far; absent in channels without positions.
     pub position: Option<Position>,
+    /// Counts members that came and went.
+    pub membership_changes: u64,
     opening: Option<Ticket>,
     opened: Rc<Notify>,
     /// Subscribers, pending ones included: at zero the channel is left.
@@ -71,6 +73,7 @@ impl<S: Clone> Hub<S> {
         let entry = Entry {
             namespace: namespace.clone(),
             position: None,
+            membership_changes: 0,
             opening: Some(ticket),
             opened: Rc::new(Notify::new()),
             interest: 1,

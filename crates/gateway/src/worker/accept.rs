@@ -2,7 +2,7 @@
 
 use crate::local::Local;
 use crate::places::Place;
-use futures_util::future::{FutureExt, LocalBoxFuture};
+use futures_util::future::LocalBoxFuture;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -72,9 +72,13 @@ pub(super) async fn run(local: Rc<Local>, listener: TcpListener, front: Front) {
             () = draining.cancelled() => break,
         }
     }
+    // Asked of the kernel itself: the runtime may not have heard yet of those who came last, and they would be reset.
+    let Ok(listener) = listener.into_std() else { return };
     for _ in 0..BACKLOG {
-        let Some(Ok((stream, peer))) = listener.accept().now_or_never() else { return };
-        take(&local, front, stream, peer);
+        let Ok((stream, peer)) = listener.accept() else { return };
+        if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+            take(&local, front, stream, peer);
+        }
     }
 }
 
