@@ -154,8 +154,8 @@ pub(crate) fn announce(running: &Running) {
     let port = running.public.port();
     let mut lines = vec![
         format!("gateway {} node {} with {} workers", env!("CARGO_PKG_VERSION"), running.node.id, config.workers),
-        format!("  try it      http://{host}:{port}/"),
-        format!("  WebSocket   ws://{host}:{port}/ws           native JSON, see PROTOCOL.md"),
+        format!("  try it      http://{host}:{port}/           /chat is a chat"),
+        format!("  WebSocket   ws://{host}:{port}/ws           native JSON, see crates/protocol/PROTOCOL.md"),
         format!("  raw relay   ws://{host}:{port}/raw/<channel> every message to everyone, verbatim"),
         format!("  admin       http://{}/metrics  /healthz  /readyz", running.admin),
     ];
