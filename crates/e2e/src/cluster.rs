@@ -1,8 +1,9 @@
 //! Nodes and what they share, all of it in the test's own process.
 
 use crate::connect::Connect;
+use crate::node::Node;
 use crate::{Client, PATIENCE, http, tokens};
-use gateway::app::{self, MemoryCluster, Running};
+use gateway::app::MemoryCluster;
 use gateway::config::Config;
 use gateway::config::settings::Sources;
 use link::testing::RedisServer;
@@ -29,16 +30,10 @@ pub struct Plan {
     namespaces: String,
 }
 
-/// Nodes that run. Dropping it ends its Redis; the nodes end with the test's process.
+/// Nodes that run. Dropping it ends its Redis at once and its nodes soon.
 pub struct Cluster {
     nodes: Vec<Node>,
     redis: Option<RedisServer>,
-}
-
-struct Node {
-    public: SocketAddr,
-    admin: SocketAddr,
-    running: Option<Running>,
 }
 
 impl Plan {
@@ -77,8 +72,7 @@ impl Plan {
             overrides.extend(redis.iter().map(|redis| format!("redis.url={}", redis.url())));
             let sources = Sources { file: Some(file.path()), environment: Some([].into()), overrides };
             let config = Config::load(&sources).unwrap_or_else(|error| panic!("{error}"));
-            let running = app::start(config, &memory).await.unwrap_or_else(|error| panic!("node {index}: {error}"));
-            nodes.push(Node { public: running.public, admin: running.admin, running: Some(running) });
+            nodes.push(Node::start(config, memory.clone()).await);
         }
         let cluster = Cluster { nodes, redis };
         for node in 0..self.nodes {
@@ -149,10 +143,9 @@ impl Cluster {
         self.stopping(node).await;
     }
 
-    /// The same as a future of its own, so that the test can see what happens meanwhile.
+    /// Begins to stop a node in order; the future waits for its end, and the test can see what happens meanwhile.
     pub fn stopping(&mut self, node: usize) -> impl Future<Output = ()> + Send + use<> {
-        let running = self.nodes[node].running.take().unwrap_or_else(|| panic!("node {node} has been stopped already"));
-        running.stop()
+        self.nodes[node].stop()
     }
 
     /// Asks a node's admin port.

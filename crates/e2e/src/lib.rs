@@ -8,6 +8,7 @@ mod cluster;
 mod connect;
 pub mod frames;
 mod http;
+mod node;
 mod raw_socket;
 pub mod tokens;
 

@@ -42,7 +42,7 @@ async fn a_client_that_answers_pings_stays_and_a_silent_one_is_closed() {
     let (given_up_after, ()) = tokio::join!(silence, answer_pings(&mut alive, 4));
     // The first ping comes after half to one interval; time is counted in quarters of a second.
     assert!(given_up_after >= INTERVAL / 2 + TIMEOUT - Duration::from_millis(250), "after {given_up_after:?}");
-    assert!(given_up_after <= INTERVAL + TIMEOUT + Duration::from_secs(2), "after {given_up_after:?}");
+    assert!(given_up_after <= INTERVAL + TIMEOUT + Duration::from_secs(5), "after {given_up_after:?}");
     alive.send(&frames::whole(TEXT, br#"{"type":"ping","id":1}"#)).await;
     assert!(alive.text().await.contains("pong"));
 }

@@ -91,14 +91,18 @@ async fn two_connections_of_a_user_come_and_go_as_one(backend: Backend) {
     ann[1].subscribe("chat").await;
     let mut bob = cluster.user(1, "bob").await;
     bob.subscribe("chat").await;
-    let [first, mut second] = ann;
-    first.close().await;
-    bob.close().await;
-    second.granted(json!({"type": "unsubscribe", "channel": "chat"}), "unsubscribed").await;
     for watcher in &mut watchers {
         assert_eq!(change(watcher).await, joins("ann"));
         assert_eq!(change(watcher).await, joins("bob"));
+    }
+    let [first, mut second] = ann;
+    first.close().await;
+    bob.close().await;
+    for watcher in &mut watchers {
         assert_eq!(change(watcher).await, leaves("bob", "left"));
+    }
+    second.granted(json!({"type": "unsubscribe", "channel": "chat"}), "unsubscribed").await;
+    for watcher in &mut watchers {
         assert_eq!(change(watcher).await, leaves("ann", "left"));
         assert_eq!(members(watcher, "chat").await, of(&[("watcher0", 1), ("watcher1", 1), ("watcher2", 1)]));
         watcher.hears_nothing().await;
@@ -167,6 +171,7 @@ async fn whoever_comes_back_within_the_grace_was_never_away(backend: Backend) {
     ann.cut();
     let mut ann = cluster.user(1, "ann").await;
     ann.subscribe("chat").await;
+    cluster.metric_becomes(0, "gateway_connections{dialect=\"json\"}", 2.0).await;
     // Bob's grace begins after Ann's, so once his is over hers is over too.
     bob.cut();
     for watcher in &mut watchers {

@@ -8,10 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-const WINDOW: Duration = Duration::from_secs(1);
-
 async fn cluster(nodes: usize, backend: Backend) -> Cluster {
-    let settings = ["drain.window=1s", "presence.grace=500ms", "limits.messages=100000/s"];
+    cluster_with_window("1s", nodes, backend).await
+}
+
+async fn cluster_with_window(window: &str, nodes: usize, backend: Backend) -> Cluster {
+    let window = format!("drain.window={window}");
+    let settings = [&window, "presence.grace=500ms", "limits.messages=100000/s"];
     Cluster::of(nodes, backend).with_tokens().settings(&settings).start().await
 }
 
@@ -33,7 +36,7 @@ async fn next_but_members(client: &mut Client) -> Value {
 }
 
 async fn its_clients_are_told_and_closed_over_the_window_and_the_others_notice_nothing(backend: Backend) {
-    let mut cluster = cluster(3, backend).await;
+    let mut cluster = cluster_with_window("2s", 3, backend).await;
     let mut leaving = Vec::new();
     for number in 0..40 {
         let mut client = cluster.user(0, &format!("leaving{number}")).await;
@@ -73,9 +76,8 @@ async fn its_clients_are_told_and_closed_over_the_window_and_the_others_notice_n
     assert_eq!(raw_closing.await.expect("a raw client that was told"), 4200);
     stopping.await.expect("a stop");
     closed_after.sort();
-    assert!(closed_after[0] < WINDOW * 3 / 4, "the first was closed after {:?}", closed_after[0]);
-    let early = closed_after.iter().filter(|after| **after < WINDOW / 2).count();
-    assert!((1..35).contains(&early), "{early} of 40 were closed in the first half of the window");
+    let spread = closed_after[39] - closed_after[0];
+    assert!(spread >= Duration::from_millis(500), "all of them were closed within {spread:?}");
 }
 
 async fn it_takes_no_new_clients_and_says_so(backend: Backend) {
@@ -188,7 +190,8 @@ async fn publish_until(mut writer: Client, enough: Arc<AtomicBool>) -> u64 {
 }
 
 async fn a_restart_makes_no_presence_noise(backend: Backend) {
-    let mut cluster = cluster(2, backend).await;
+    let settings = ["drain.window=250ms", "presence.grace=2s"];
+    let mut cluster = Cluster::of(2, backend).with_tokens().settings(&settings).start().await;
     let mut watcher = cluster.user(1, "watcher").await;
     watcher.subscribe("chat").await;
     let mut ann = cluster.user(0, "ann").await;
