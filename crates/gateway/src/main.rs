@@ -11,7 +11,7 @@ use gateway::node::Node;
 use protocol::CloseCode;
 use std::io::IsTerminal;
 use std::process::ExitCode;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -49,6 +49,8 @@ fn serve(config: Config) -> ExitCode {
 }
 
 async fn run(config: Config) -> ExitCode {
+    // From here on: a signal that comes while the node starts, or between two of them, is not lost.
+    let mut signals = StopSignals::listen();
     let mut running = match app::start(config, &MemoryCluster::default()).await {
         Ok(running) => running,
         Err(error) => {
@@ -57,9 +59,8 @@ async fn run(config: Config) -> ExitCode {
         }
     };
     cli::announce(&running);
-    let stop = stop_signal();
     tokio::select! {
-        name = stop => tracing::info!(signal = name, "stopping: clients are told to come back elsewhere"),
+        name = signals.next() => tracing::info!(signal = name, "stopping: clients are told to come back elsewhere"),
         () = running.failed() => {
             tracing::error!("a worker ended; the node cannot go on");
             return ExitCode::FAILURE;
@@ -69,29 +70,38 @@ async fn run(config: Config) -> ExitCode {
     let node = running.node.clone();
     tokio::select! {
         () = running.ended() => {}
-        () = hurry_when_told_again(&node) => {}
+        () = hurry_when_told_again(&node, &mut signals) => {}
     }
     tracing::info!("stopped");
     ExitCode::SUCCESS
 }
 
 /// A second signal cuts the goodbyes short; the end is still an orderly one.
-async fn hurry_when_told_again(node: &Node) {
-    let signal = stop_signal().await;
+async fn hurry_when_told_again(node: &Node, signals: &mut StopSignals) {
+    let signal = signals.next().await;
     tracing::info!(signal, "told again: closing whoever is left");
     node.tell_workers(|| Item::Stop(CloseCode::GoingAway));
     std::future::pending::<()>().await;
 }
 
-async fn stop_signal() -> &'static str {
-    let (term, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (Ok(mut term), Ok(mut interrupt)) = (term, interrupt) else {
-        tracing::error!("signals cannot be listened to: this process must be killed to stop");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+/// The signals that ask for the end: SIGTERM and SIGINT. Unheard, either would kill the process without a goodbye.
+struct StopSignals(Option<(Signal, Signal)>);
+
+impl StopSignals {
+    fn listen() -> Self {
+        let heard = signal(SignalKind::terminate()).and_then(|term| Ok((term, signal(SignalKind::interrupt())?)));
+        if let Err(error) = &heard {
+            tracing::error!(%error, "signals cannot be listened to: this process must be killed to stop");
+        }
+        Self(heard.ok())
+    }
+
+    async fn next(&mut self) -> &'static str {
+        let Some((term, interrupt)) = &mut self.0 else { return std::future::pending().await };
+        tokio::select! {
+            _ = term.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
     }
 }
 

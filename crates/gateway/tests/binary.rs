@@ -158,3 +158,12 @@ fn without_its_redis_it_runs_and_takes_nobody() {
     gateway.signal("TERM");
     assert_eq!(gateway.end().0, Some(0), "and it still ends in order");
 }
+
+#[test]
+fn a_signal_that_comes_at_once_is_heard_as_well() {
+    for _ in 0..30 {
+        let gateway = Gateway::start(&[]);
+        gateway.signal("TERM");
+        assert_eq!(gateway.end().0, Some(0));
+    }
+}
