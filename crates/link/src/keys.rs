@@ -62,6 +62,11 @@ impl KeySpace {
         format!("{}node:{node}", self.prefix)
     }
 
+    /// String with TTL: what one incarnation of a node writes to learn whether it can.
+    pub fn node_probe(&self, node: &str) -> String {
+        format!("{}node:{node}:probe", self.prefix)
+    }
+
     /// Topic for orders to all nodes.
     pub fn control_topic(&self) -> String {
         format!("{}control", self.prefix)
@@ -101,6 +106,7 @@ mod tests {
         assert_eq!(keys.here(&channel), "gw:{chat:lobby}:here");
         assert_eq!(keys.users(&channel), "gw:{chat:lobby}:users");
         assert_eq!(keys.node_topic("n1.a"), "gw:node:n1.a");
+        assert_eq!(keys.node_probe("n1.a"), "gw:node:n1.a:probe");
         assert_eq!(keys.control_topic(), "gw:control");
         assert_eq!(keys.lease("n1.a"), "gw:lease:n1.a");
         assert_eq!(keys.nodes(), "gw:nodes");

@@ -48,7 +48,7 @@ pub struct RedisBroker {
 impl RedisBroker {
     /// Starts connecting in the background. `node` is `<id>.<incarnation>`; orders to it arrive here.
     pub fn start(link: Link, node: &str, sink: Arc<dyn Sink>, config: &BrokerConfig, metrics: BrokerMetrics) -> Self {
-        let publisher = Publisher::start(&link, config, &metrics);
+        let publisher = Publisher::start(&link, node, config, &metrics);
         let interest = Arc::new(Interest::new(link.keys(), node, sink, config.held_bytes, &metrics));
         let is_subscribed = Arc::new(AtomicBool::new(false));
         let subscriber = Subscriber {

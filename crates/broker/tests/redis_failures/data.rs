@@ -166,6 +166,18 @@ async fn without_memory_only_what_is_kept_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_publishes_nothing_tells_of_a_full_redis_and_of_its_end() {
+    let server = RedisServer::start();
+    let node = redis_node(&server, "n1.a").await;
+    assert_eq!(server.command(&["CONFIG", "SET", "maxmemory", "1"]), "+OK");
+    node.until_ready(false).await;
+    let Health::NotReady(reason) = node.broker.health() else { panic!("it should not be ready") };
+    assert!(reason.contains("memory is full"), "{reason}");
+    assert_eq!(server.command(&["CONFIG", "SET", "maxmemory", "0"]), "+OK");
+    node.until_ready(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_read_only_replica_refuses_until_it_is_primary() {
     let server = RedisServer::start();
     let node = redis_node(&server, "n1.a").await;
