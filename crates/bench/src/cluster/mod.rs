@@ -45,6 +45,8 @@ impl Plan {
     /// So many nodes, with everything at its default and a Redis that keeps its data.
     pub(crate) fn nodes(nodes: usize) -> Self {
         Self { nodes, durable: true, settings: Vec::new() }
+            // One connection reads the logs of all channels at the end.
+            .setting("GW_LIMITS__MESSAGES", "10000/s burst 10000")
     }
 
     /// One setting of all nodes, by its variable.

@@ -2,11 +2,12 @@
 
 use super::check::{Counts, Records};
 use super::is_acknowledged;
-use super::ledger::{Outcome, Seen, Stamp};
+use super::ledger::{Outcome, Seen};
+use super::load::CLOSING_PUBLISHER;
 use super::scenario::{Gaps, Scenario};
 use super::stage::Stage;
 use crate::Fault;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -125,26 +126,30 @@ impl Report {
 
 /// The longest time that it took to work again after a fault; `None` if it did not, or nothing has been broken.
 fn slowest_back(stage: &Stage, records: &Records) -> Option<Duration> {
-    let nodes = stage.cluster.nodes.len();
-    let times = stage.healed_at.iter().map(|healed_at| back(*healed_at, nodes, records));
+    let times = stage.healed_at.iter().map(|healed_at| back(*healed_at, records));
     times.reduce(|a, b| Some(a?.max(b?))).flatten()
 }
 
-/// How long after the healing each node had published and each subscriber was delivered what had been sent after it.
-fn back(healed_at: Instant, nodes: usize, records: &Records) -> Option<Duration> {
-    let later: HashMap<Stamp, _> =
-        records.attempts.iter().filter(|a| a.sent_at >= healed_at).map(|a| (a.stamp, a)).collect();
-    let mut first_of_node: HashMap<usize, Instant> = HashMap::new();
-    for attempt in later.values().filter(|attempt| is_acknowledged(attempt)) {
-        let first = first_of_node.entry(attempt.node).or_insert(attempt.known_at);
-        *first = attempt.known_at.min(*first);
+/// How long after the healing each publisher had published and each subscriber was delivered what had been sent after it.
+fn back(healed_at: Instant, records: &Records) -> Option<Duration> {
+    let mut first_of_publisher: HashMap<u32, Option<Instant>> = HashMap::new();
+    let mut later = HashSet::new();
+    for attempt in &records.attempts {
+        let first = first_of_publisher.entry(attempt.stamp.publisher).or_default();
+        if attempt.sent_at >= healed_at {
+            later.insert(attempt.stamp);
+            if is_acknowledged(attempt) {
+                *first = Some(first.map_or(attempt.known_at, |first| first.min(attempt.known_at)));
+            }
+        }
     }
-    let is_later = |seen: &Seen| matches!(seen, Seen::Publication { stamp, .. } if later.contains_key(stamp));
+    first_of_publisher.remove(&CLOSING_PUBLISHER);
+    let is_later = |seen: &Seen| matches!(seen, Seen::Publication { stamp, .. } if later.contains(stamp));
     let deliveries = records.witnesses.iter().map(|witness| {
         let first = witness.observations.iter().find(|observation| is_later(&observation.seen));
         first.map(|observation| observation.at)
     });
-    let mut times = (0..nodes).map(|node| first_of_node.get(&node).copied()).chain(deliveries);
+    let mut times = first_of_publisher.into_values().chain(deliveries);
     times.try_fold(Duration::ZERO, |slowest, time| Some(slowest.max(time?.duration_since(healed_at))))
 }
 

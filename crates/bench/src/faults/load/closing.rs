@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 /// The number of the publisher of last publications.
-const CLOSING_PUBLISHER: u32 = u32::MAX - 1;
+pub(crate) const CLOSING_PUBLISHER: u32 = u32::MAX - 1;
 
 /// How long the last publication of a channel is repeated for.
 const CLOSING_TIMEOUT: Duration = Duration::from_secs(20);

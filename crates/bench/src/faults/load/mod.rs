@@ -5,7 +5,7 @@ mod publisher;
 mod subscriber;
 mod wire;
 
-pub(crate) use closing::{publish_last, read_logs};
+pub(crate) use closing::{CLOSING_PUBLISHER, publish_last, read_logs};
 use publisher::Publisher;
 pub(crate) use subscriber::Subscriber;
 

@@ -2,6 +2,7 @@
 
 use super::{usual_load, usual_plan};
 use crate::Fault;
+use crate::cluster::Road;
 use crate::faults::load::LoadPlan;
 use crate::faults::scenario::{Expect, Scenario};
 use crate::faults::stage::{Length, Stage};
@@ -97,11 +98,11 @@ async fn rolling(stage: &mut Stage) -> Result<(), Fault> {
 
 async fn cut(stage: &mut Stage) -> Result<(), Fault> {
     stage.pass(700, 3000).await;
-    for _ in 0..stage.length.pick(2, 10) {
-        stage.cluster.client_roads.iter().for_each(crate::cluster::Road::cut);
+    for _ in 0..stage.length.pick(2, 5) {
+        stage.cluster.client_roads.iter().for_each(Road::cut);
         stage.healed("all connections are cut");
-        stage.pass(1500, 3000).await;
+        // After 10 s a client's backoff begins anew.
+        stage.pass(2500, 12_000).await;
     }
-    stage.pass(1500, 3000).await;
     Ok(())
 }
