@@ -42,6 +42,11 @@ impl KeySpace {
         self.channel_key(channel, "log")
     }
 
+    /// Hash: the state by key, each with its offset, its end and its record; `m` is what is known of the whole.
+    pub fn state(&self, channel: &Channel) -> String {
+        self.channel_key(channel, "state")
+    }
+
     /// String with TTL: where the publication with this idempotency key went.
     pub fn idempotency(&self, channel: &Channel, key: &str) -> String {
         format!("{}{{{channel}}}:keys:{key}", self.prefix)
@@ -102,6 +107,7 @@ mod tests {
         assert_eq!(keys.channel_of_topic("gw:control"), None);
         assert_eq!(keys.meta(&channel), "gw:{chat:lobby}:meta");
         assert_eq!(keys.log(&channel), "gw:{chat:lobby}:log");
+        assert_eq!(keys.state(&channel), "gw:{chat:lobby}:state");
         assert_eq!(keys.idempotency(&channel, "k1"), "gw:{chat:lobby}:keys:k1");
         assert_eq!(keys.here(&channel), "gw:{chat:lobby}:here");
         assert_eq!(keys.users(&channel), "gw:{chat:lobby}:users");

@@ -101,6 +101,10 @@ impl Broker for RedisBroker {
         history::read(self.link.clone(), channel.clone(), range, self.metrics.clone()).boxed()
     }
 
+    fn state(&self, channel: &Channel) -> BoxFuture<'static, Result<Page, Unavailable>> {
+        history::read_state(self.link.clone(), channel.clone(), self.metrics.clone()).boxed()
+    }
+
     fn direct(&self, node: &str, order: Bytes) -> BoxFuture<'static, Result<bool, Unavailable>> {
         let receivers = self.order(&self.link.keys().node_topic(node), &orders::direct(&order));
         async move { Ok(receivers.await? > 0) }.boxed()

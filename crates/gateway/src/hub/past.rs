@@ -44,17 +44,17 @@ pub struct Repair {
 
 /// Deliveries that wait for a reading of the log; none any more once they were too many.
 #[derive(Debug)]
-struct Held {
-    deliveries: Option<Vec<Arc<Delivery>>>,
+pub(super) struct Held {
+    pub(super) deliveries: Option<Vec<Arc<Delivery>>>,
     bytes: usize,
 }
 
 impl Held {
-    fn nothing() -> Self {
+    pub(super) fn nothing() -> Self {
         Self { deliveries: Some(Vec::new()), bytes: 0 }
     }
 
-    fn hold(&mut self, delivery: &Arc<Delivery>) {
+    pub(super) fn hold(&mut self, delivery: &Arc<Delivery>) {
         if let Delivery::Publications { publications, .. } = &**delivery {
             self.bytes += publications.iter().map(weight).sum::<usize>();
         }
@@ -114,17 +114,18 @@ impl<S: Clone> Hub<S> {
         let (Some((page, is_last)), Some(held)) = (page, reading.held.deliveries) else { return };
         let mut replay = Replay::new(reading.since, page, is_last);
         if held.iter().all(|delivery| replay.append(delivery)) && entry.replay.replace(replay).is_none() {
-            self.replays.push(channel.clone());
+            self.kept.push(channel.clone());
         }
     }
 
-    /// Forgets what nobody has asked for in a while.
-    pub fn forget_stale_replays(&mut self, now: Instant) {
-        let Self { channels, replays, .. } = self;
-        replays.retain(|channel| {
+    /// Forgets what nobody has asked for in a while, and what has served its time.
+    pub fn forget_stale(&mut self, now: Instant) {
+        let Self { channels, kept, .. } = self;
+        kept.retain(|channel| {
             let Some(entry) = channels.get_mut(channel) else { return false };
             entry.replay.take_if(|replay| replay.is_stale(now));
-            entry.replay.is_some()
+            let has_state = entry.state.keep_fresh(now);
+            entry.replay.is_some() || has_state
         });
     }
 

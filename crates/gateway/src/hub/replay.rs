@@ -145,7 +145,16 @@ mod tests {
 
     fn publication(offset: u64) -> Publication {
         let data = Payload::json(vec![b'1'; 10]);
-        Publication { offset: Some(offset), data, event: None, from: None, time_ms: 0, echo: true, stamp: offset }
+        Publication {
+            offset: Some(offset),
+            data,
+            event: None,
+            retain: None,
+            from: None,
+            time_ms: 0,
+            echo: true,
+            stamp: offset,
+        }
     }
 
     fn at(epoch: &str, offset: u64) -> Position {
