@@ -131,6 +131,42 @@ fn those_who_recover_share_one_reading_and_what_is_published_meanwhile() {
 }
 
 #[test]
+fn a_long_past_is_read_in_pages_that_the_others_find() {
+    let mut hub = open_at(9);
+    let page =
+        |offsets: std::ops::Range<u64>| Page { publications: offsets.map(publication).collect(), top: at(9).unwrap() };
+    let mut from = at(0).unwrap();
+    for (offsets, is_last) in [(1..5, false), (5..9, false), (9..10, true)] {
+        let Recovery::Read(errand, since) = hub.recover(&channel(), &from, usize::MAX) else { panic!("it reads on") };
+        assert_eq!(since, from.offset);
+        hub.install(&channel(), errand, Some((page(offsets), is_last)));
+        let Recovery::Found(chunk) = hub.recover(&channel(), &from, usize::MAX) else { panic!("it is served") };
+        from = chunk.position;
+    }
+    let Recovery::Found(chunk) = hub.recover(&channel(), &at(0).unwrap(), usize::MAX) else { panic!("nobody reads") };
+    assert_eq!((chunk.publications.len(), chunk.reaches_live), (9, true));
+}
+
+#[test]
+fn what_is_kept_for_those_who_recover_is_bounded_over_all_channels() {
+    let mut hub = Hub::<u32>::default();
+    let namespace = Arc::new(Namespace::default());
+    let large = Publication { data: Payload::json(vec![b'1'; 10 << 20]), ..publication(1) };
+    let name = |number: usize| Channel::new(&format!("c{number}")).unwrap();
+    for number in 0..10 {
+        let ticket = hub.enter(&name(number), &namespace).unwrap();
+        hub.open(&name(number), ticket, at(1), false);
+        let Recovery::Read(errand, _) = hub.recover(&name(number), &at(0).unwrap(), 1) else { panic!("a reading") };
+        let page = Page { publications: vec![large.clone()], top: at(1).unwrap() };
+        hub.install(&name(number), errand, Some((page, true)));
+    }
+    let mut serves = |number| matches!(hub.recover(&name(number), &at(0).unwrap(), 1), Recovery::Found(_));
+    assert!(serves(9), "the newest stays");
+    assert!(!serves(0), "the oldest is given up");
+    assert!((0..10).filter(|number| serves(*number)).count() <= past::REPLAYS_MAX_BYTES / (10 << 20));
+}
+
+#[test]
 fn a_reading_for_a_channel_that_was_left_is_void() {
     let mut hub = open_at(5);
     let from = at(2).unwrap();
