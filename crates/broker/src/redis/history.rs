@@ -1,5 +1,6 @@
 //! Reading a channel's log for those who ask for history.
 
+use super::interest::Interest;
 use super::reading::{self, Answer, Part};
 use super::scripts;
 use crate::metrics::BrokerMetrics;
@@ -8,6 +9,7 @@ use link::Link;
 use protocol::{Channel, Position};
 use redis::aio::ConnectionLike;
 use redis::{RedisResult, ServerErrorKind, Value};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -17,11 +19,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Reads a page.
 pub(super) async fn read(
     link: Link,
+    interest: Arc<Interest>,
     channel: Channel,
     range: Range,
     metrics: BrokerMetrics,
 ) -> Result<Page, Unavailable> {
-    let answer = match timeout(PATIENCE, ask(&link, &channel, range)).await {
+    let answer = match timeout(PATIENCE, ask(&link, &interest, &channel, range)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => {
             tracing::debug!(%channel, error, "history cannot be read");
@@ -43,8 +46,11 @@ fn part(range: Range) -> Part {
     }
 }
 
-async fn ask(link: &Link, channel: &Channel, range: Range) -> Result<Answer, String> {
+async fn ask(link: &Link, interest: &Interest, channel: &Channel, range: Range) -> Result<Answer, String> {
     let mut connection = link.pool().get().await.map_err(|e| e.to_string())?;
+    if connection.primary() != interest.primary() {
+        return Err("the subscriber connection leads to another Redis".to_owned());
+    }
     let command = reading::command(link.keys(), channel, &part(range));
     let mut answer = connection.req_packed_command(&command).await;
     if has_no_script(&answer) {

@@ -47,6 +47,8 @@ struct Subscription {
 struct State {
     /// Counts connections; what comes over earlier ones is ignored.
     connection: u64,
+    /// Which primary it leads to.
+    primary: u64,
     last_round: u64,
     subscriptions: HashMap<Channel, Subscription>,
     /// Channels for which the connection may not match what is wanted.
@@ -108,6 +110,12 @@ impl Interest {
     /// How many messages have been heard over all connections.
     pub(super) fn heard(&self) -> u64 {
         self.heard.load(Ordering::Relaxed)
+    }
+
+    /// Which primary the present connection leads to, or the last one did. Only what is read there belongs to what comes
+    /// over the connection: another Redis may have another past under the same offsets.
+    pub(super) fn primary(&self) -> u64 {
+        self.lock().primary
     }
 
     /// Waits until the probe with this number, or a later one, has come back.

@@ -98,7 +98,8 @@ impl Broker for RedisBroker {
     }
 
     fn history(&self, channel: &Channel, range: Range) -> BoxFuture<'static, Result<Page, Unavailable>> {
-        history::read(self.link.clone(), channel.clone(), range, self.metrics.clone()).boxed()
+        let (link, interest) = (self.link.clone(), self.interest.clone());
+        history::read(link, interest, channel.clone(), range, self.metrics.clone()).boxed()
     }
 
     fn direct(&self, node: &str, order: Bytes) -> BoxFuture<'static, Result<bool, Unavailable>> {

@@ -129,7 +129,7 @@ impl Reader {
     /// Sends the commands and brings each answer to its track; returns the epochs that must end.
     async fn bring(&mut self, asks: &[(Channel, Ask)], pipe: &Pipeline) -> Result<Vec<(Channel, u64, Epoch)>, Failed> {
         let deadline = Instant::now() + PATIENCE;
-        let answers = match self.lane.query(pipe, deadline).await {
+        let answers = match self.lane.query_at(self.interest.primary(), pipe, deadline).await {
             Ok(answers) => answers,
             Err(error) => {
                 asks.iter().for_each(|(channel, _)| self.interest.ask_again(channel));

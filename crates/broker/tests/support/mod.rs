@@ -172,7 +172,7 @@ pub(crate) fn offset(outcome: &Outcome) -> u64 {
 /// A node on a Redis, from its first moment.
 pub(crate) fn start_node(url: &str, prefix: &str, name: &str, config: &BrokerConfig) -> Node {
     let registry = Registry::new();
-    let config_of_link = LinkConfig { url: url.to_owned(), prefix: prefix.to_owned() };
+    let config_of_link = LinkConfig { url: url.to_owned(), prefix: prefix.to_owned(), sentinel: None };
     let metrics = LinkMetrics::new(&registry).expect("metrics");
     let link = Link::new(&config_of_link, metrics).expect("a link");
     let inbox = Arc::new(Inbox::default());

@@ -141,7 +141,7 @@ fn read_redis(s: &mut Settings) -> Option<LinkConfig> {
     let prefix = s.get("redis.prefix", LinkConfig::DEFAULT_PREFIX, "goes before every key and topic", check_prefix);
     let url = url?;
     if url.starts_with("redis://") || url.starts_with("redis+unix://") || url.starts_with("unix://") {
-        return Some(LinkConfig { url, prefix: prefix? });
+        return Some(LinkConfig { url, prefix: prefix?, sentinel: None });
     }
     s.fault("redis.url (GW_REDIS__URL): an address begins with redis:// or unix://".to_owned());
     None

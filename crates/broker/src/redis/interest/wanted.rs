@@ -50,7 +50,7 @@ impl Interest {
     /// A connection is about to be made, and the one before is of no more use. Returns its number.
     pub(in crate::redis) fn begin_connection(&self) -> u64 {
         let mut state = self.lock();
-        let State { connection, last_round, subscriptions, changed, asking, held_bytes } = &mut *state;
+        let State { connection, last_round, subscriptions, changed, asking, held_bytes, .. } = &mut *state;
         *connection += 1;
         *held_bytes = 0;
         asking.clear();
@@ -68,6 +68,11 @@ impl Interest {
             }
         }
         *connection
+    }
+
+    /// The connection that was begun last stands, and leads to this primary.
+    pub(in crate::redis) fn connected_to(&self, primary: u64) {
+        self.lock().primary = primary;
     }
 
     /// Takes some of what the connection, on which the topics of `on_wire` are subscribed, must change.
