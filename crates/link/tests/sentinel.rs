@@ -1,10 +1,6 @@
 //! Which Redis is primary, as sentinels tell it, and that every connection follows.
 
-#[path = "sentinel/fake.rs"]
-mod fake;
-
-use fake::{FakeSentinel, Says};
-use link::testing::{Failover, RedisServer};
+use link::testing::{Failover, FakeSentinel, RedisServer, Says};
 use link::{ConnectError, Lane, Link, LinkConfig, LinkMetrics, NoPrimary, SentinelConfig};
 use prometheus::Registry;
 use redis::aio::SendError;

@@ -7,6 +7,13 @@ use std::time::{Duration, Instant};
 /// The name under which the sentinels watch the primary.
 const MASTER: &str = "mymaster";
 
+/// After how many milliseconds of silence sentinels take a server for dead: never while a test is at something else,
+/// however busy the machine is.
+const CALM: &str = "60000";
+
+/// And when the primary has been killed.
+const ALERT: &str = "500";
+
 /// Two servers, one of them primary, and three sentinels that agree on which. Dropping it kills them all.
 pub struct Failover {
     servers: [RedisServer; 2],
@@ -25,7 +32,7 @@ impl Failover {
         let replica = RedisServer::start_with(&all);
         let config = format!(
             "sentinel monitor {MASTER} 127.0.0.1 {port} 2\n\
-             sentinel down-after-milliseconds {MASTER} 500\n\
+             sentinel down-after-milliseconds {MASTER} {CALM}\n\
              sentinel failover-timeout {MASTER} 3000\n"
         );
         let sentinels: Vec<_> = (0..3).map(|_| RedisServer::start_sentinel(&config)).collect();
@@ -82,7 +89,9 @@ impl Failover {
     pub fn kill_primary(&mut self) {
         let before = self.place_of_primary();
         self.servers[before].kill();
+        self.set_down_after(ALERT);
         self.wait_for_primary(1 - before);
+        self.set_down_after(CALM);
     }
 
     /// Starts the server again that was killed.
@@ -123,6 +132,12 @@ impl Failover {
             f.other().info("replication", "role") == "slave"
                 && f.other().info("replication", "master_link_status") == "up"
         });
+    }
+
+    fn set_down_after(&self, ms: &str) {
+        for sentinel in self.sentinels.iter().filter(|sentinel| sentinel.is_running()) {
+            assert_eq!(sentinel.command(&["SENTINEL", "SET", MASTER, "down-after-milliseconds", ms]), "+OK");
+        }
     }
 
     fn place_of_primary(&self) -> usize {

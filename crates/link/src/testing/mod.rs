@@ -2,8 +2,10 @@
 
 mod answer;
 mod failover;
+mod fake;
 
 pub use failover::Failover;
+pub use fake::{FakeSentinel, Says};
 
 use answer::Answer;
 use std::io::{BufRead, BufReader, Write};
@@ -128,6 +130,11 @@ impl RedisServer {
             Answer::Nothing => "$-1".to_owned(),
             Answer::Many(answers) => format!("*{}", answers.len()),
         }
+    }
+
+    /// Sends one command and returns the texts and numbers of an answer that lists some.
+    pub fn lines(&self, words: &[&str]) -> Vec<String> {
+        self.ask(words).many().into_iter().map(Answer::text).collect()
     }
 
     /// One field of INFO.

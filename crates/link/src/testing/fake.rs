@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 /// What it says, of whatever name it is asked.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Says {
+pub enum Says {
     /// The primary is at this port of 127.0.0.1, since this epoch.
     Primary(u16, u64),
     /// As that, but only after a while.
@@ -19,13 +19,15 @@ pub(crate) enum Says {
     Unwatched,
 }
 
-pub(crate) struct FakeSentinel {
+/// A sentinel that says what it is told to.
+pub struct FakeSentinel {
     port: u16,
     says: Arc<Mutex<Says>>,
 }
 
 impl FakeSentinel {
-    pub(crate) async fn start(says: Says) -> Self {
+    /// Starts one. Must be called within a tokio runtime, which it ends with.
+    pub async fn start(says: Says) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let port = listener.local_addr().expect("its address").port();
         let says = Arc::new(Mutex::new(says));
@@ -38,11 +40,13 @@ impl FakeSentinel {
         Self { port, says }
     }
 
-    pub(crate) fn address(&self) -> String {
+    /// Its address, as `host:port`.
+    pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    pub(crate) fn say(&self, says: Says) {
+    /// What it says from now on.
+    pub fn say(&self, says: Says) {
         *self.says.lock().expect("what it says") = says;
     }
 }
