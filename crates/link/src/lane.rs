@@ -36,10 +36,12 @@ pub struct RedisClock {
 }
 
 impl RedisClock {
-    /// What Redis' clock shows at `when`, at the least: the answer to TIME had aged by its way back.
+    /// What Redis' clock shows at `when`, at the least: the answer to TIME had aged by its way back. Of a moment before
+    /// that answer it is as true as the two clocks went alike.
     pub fn at_least(&self, when: Instant) -> u64 {
-        let since = when.saturating_duration_since(self.at);
-        self.redis_ms.saturating_add(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let since = self.redis_ms.saturating_add(ms(when.saturating_duration_since(self.at)));
+        since.saturating_sub(ms(self.at.saturating_duration_since(when)))
     }
 }
 
@@ -103,6 +105,11 @@ impl Lane {
         self.state.borrow().as_ref().map(|up| up.clock)
     }
 
+    /// Which primary the connection leads to; 0 while there is none.
+    pub fn primary(&self) -> u64 {
+        self.state.borrow().as_ref().map_or(0, |up| up.primary)
+    }
+
     /// Waits until the connection stands and is another one than `seen`; returns its generation (from 1).
     pub async fn next_connection(&self, seen: u64) -> u64 {
         let mut state = self.state.clone();
@@ -141,6 +148,8 @@ impl Lane {
         let failure = tokio::select! {
             biased;
             answers = answers => match answers {
+                // What a former primary has done may be undone.
+                Ok(Ok(_)) if up.primary != self.link.primary() => "another Redis has become primary".to_owned(),
                 Ok(Ok(values)) => {
                     if values.iter().any(is_read_only) {
                         // The primary has become a replica; whoever is primary now is found by connecting anew.

@@ -59,10 +59,12 @@ async fn ask(link: &Link, interest: &Interest, channel: &Channel, range: Range) 
         connection.req_packed_command(&load).await.map_err(|e| e.to_string())?;
         answer = connection.req_packed_command(&command).await;
     }
-    match answer.map_err(|e| e.to_string())? {
+    let answer = match answer.map_err(|e| e.to_string())? {
         Value::ServerError(error) => Err(error.code().to_owned()),
         answer => Answer::parse(answer).ok_or_else(|| "an answer that is not one".to_owned()),
-    }
+    }?;
+    interest.told().note(channel, answer.mark(), connection.primary());
+    Ok(answer)
 }
 
 fn has_no_script(answer: &RedisResult<Value>) -> bool {

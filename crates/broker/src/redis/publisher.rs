@@ -4,6 +4,7 @@ use super::config::BrokerConfig;
 use super::flight::{Group, Landing, group};
 use super::queue::{Entry, Queue, Ticket};
 use super::scripts;
+use super::told::Told;
 use crate::metrics::BrokerMetrics;
 use crate::{Outcome, Publish, PublishError};
 use futures_util::FutureExt;
@@ -36,7 +37,7 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    pub(super) fn start(link: &Link, config: &BrokerConfig, metrics: &BrokerMetrics) -> Self {
+    pub(super) fn start(link: &Link, told: &Arc<Told>, config: &BrokerConfig, metrics: &BrokerMetrics) -> Self {
         let lane = Arc::new(Lane::start(link, "publish", &[scripts::PUBLISH]));
         let queue = Arc::new(Queue::new(config));
         let refusal = Arc::new(Refusal::default());
@@ -44,6 +45,7 @@ impl Publisher {
             queue: queue.clone(),
             lane: lane.clone(),
             link: link.clone(),
+            told: told.clone(),
             refusal: refusal.clone(),
             metrics: metrics.clone(),
         };
@@ -100,6 +102,7 @@ struct Pilot {
     queue: Arc<Queue>,
     lane: Arc<Lane>,
     link: Link,
+    told: Arc<Told>,
     refusal: Arc<Refusal>,
     metrics: BrokerMetrics,
 }
@@ -143,6 +146,8 @@ impl Pilot {
         }
         self.metrics.flight_entries.observe(groups.iter().map(Group::len).sum::<usize>() as f64);
         let timer = self.metrics.flight_seconds.start_timer();
+        // If it is sent over a later connection, it is looked at once more than it need be.
+        let primary = self.lane.primary();
         let answers = self.lane.query(&pipe, deadline).await;
         timer.observe_duration();
         let answers = match answers {
@@ -159,7 +164,12 @@ impl Pilot {
         let mut grounded = Vec::new();
         for (group, answer) in groups.into_iter().zip(answers) {
             match group.land(answer) {
-                Landing::Published => self.refusal.is_over(),
+                Landing::Published(newest) => {
+                    self.refusal.is_over();
+                    if let Some((channel, mark)) = newest {
+                        self.told.note(&channel, mark, primary);
+                    }
+                }
                 Landing::Done => {}
                 Landing::NoScript(group) => grounded.push(group),
                 Landing::Refused(channel, error) => self.refusal.note(&channel, &error),

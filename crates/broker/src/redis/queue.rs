@@ -31,6 +31,7 @@ pub(super) struct Entry {
     pub(super) retention: Option<Retention>,
     pub(super) key: Option<String>,
     pub(super) record: Bytes,
+    pub(super) stamp: u64,
     pub(super) deadline: Instant,
     claim: Arc<Claim>,
     answer: oneshot::Sender<Outcome>,
@@ -43,6 +44,7 @@ impl Entry {
         let claim = Arc::new(Claim::default());
         let entry = Self {
             record: encode_record(&publish.publication),
+            stamp: publish.publication.stamp,
             channel: publish.channel,
             retention: publish.retention,
             key: publish.key,

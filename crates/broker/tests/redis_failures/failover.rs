@@ -3,7 +3,7 @@
 use crate::support::{Node, channel, kept, redis_node, sentinel_node, text_of, until};
 use crate::{Publisher, in_order};
 use broker::Delivery;
-use link::testing::{Failover, RedisServer};
+use link::testing::{Failover, FakeSentinel, RedisServer, Says};
 use protocol::{Channel, Position};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -197,4 +197,94 @@ async fn what_a_former_primary_took_until_it_was_left_is_delivered_or_covered_by
         expected.push((last.offset, "last".to_owned()));
         assert_eq!(of(&last.epoch, &delivered), expected);
     }
+}
+
+/// Two servers, the second of which is a replica that can be made primary, and a sentinel for each of two nodes.
+struct Split {
+    servers: [RedisServer; 2],
+    sentinels: [FakeSentinel; 2],
+    nodes: [Node; 2],
+}
+
+impl Split {
+    async fn start() -> Self {
+        let primary = RedisServer::start_with(&["--save", "", "--repl-diskless-sync-delay", "0"]);
+        let replica = RedisServer::start();
+        replica.command(&["REPLICAOF", "127.0.0.1", &primary.port().to_string()]);
+        until(|| {
+            replica.info("replication", "role") == "slave" && replica.info("replication", "master_link_status") == "up"
+        })
+        .await;
+        let says = Says::Primary(primary.port(), 1);
+        let sentinels = [FakeSentinel::start(says).await, FakeSentinel::start(says).await];
+        let nodes = [
+            sentinel_node(&sentinels[0].address(), "n1.a").await,
+            sentinel_node(&sentinels[1].address(), "n2.a").await,
+        ];
+        Self { servers: [primary, replica], sentinels, nodes }
+    }
+
+    /// Makes the replica, which has everything, a primary of its own.
+    async fn promote(&self) {
+        let [primary, replica] = &self.servers;
+        let has_all =
+            || primary.info("replication", "master_repl_offset") == replica.info("replication", "slave_repl_offset");
+        until(has_all).await;
+        assert_eq!(replica.command(&["REPLICAOF", "NO", "ONE"]), "+OK");
+    }
+
+    /// A node's sentinel names the new primary; returns when the node is there.
+    async fn move_node(&self, at: usize) {
+        self.sentinels[at].say(Says::Primary(self.servers[1].port(), 2));
+        until(|| self.nodes[at].metric("broker_subscriber_reconnects_total") == 1).await;
+        self.nodes[at].until_ready(true).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_its_publisher_knew_of_is_told_to_the_subscribers_of_other_nodes() {
+    let split = Split::start().await;
+    let [publisher, subscriber] = &split.nodes;
+    let (busy, quiet) = (channel("busy"), channel("quiet"));
+    let old = subscriber.open(&busy).await.expect("a position");
+    subscriber.open(&quiet).await;
+    for i in 1..=5 {
+        publisher.say(&busy, &i.to_string()).await;
+    }
+    publisher.say(&quiet, "1").await;
+    subscriber.inbox.texts(6).await;
+    split.promote().await;
+    split.move_node(1).await;
+    // The former primary still takes what this node publishes, and nobody hears it.
+    assert_eq!(publisher.say(&busy, "6").await, 6);
+    split.move_node(0).await;
+    assert_eq!(new_epoch_of(subscriber, &busy, &old).await.offset, 5);
+    publisher.say(&busy, "another six").await;
+    publisher.say(&quiet, "2").await;
+    let mut texts = subscriber.inbox.texts(2).await;
+    texts.sort();
+    assert_eq!(texts, [(Some(2), "2".to_owned()), (Some(6), "another six".to_owned())]);
+    assert_eq!(subscriber.inbox.so_far(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_former_primary_takes_after_its_epoch_has_ended_elsewhere_is_told_as_well() {
+    let split = Split::start().await;
+    let [publisher, subscriber] = &split.nodes;
+    let channel = channel("c");
+    let old = subscriber.open(&channel).await.expect("a position");
+    publisher.say(&channel, "1").await;
+    split.promote().await;
+    publisher.say(&channel, "2").await;
+    subscriber.inbox.texts(2).await;
+    split.move_node(1).await;
+    let first = new_epoch_of(subscriber, &channel, &old).await;
+    assert_eq!(first.offset, 1);
+    // Nobody but its publisher knows of this one, and the epoch that it is in has ended already.
+    assert_eq!(publisher.say(&channel, "3").await, 3);
+    split.move_node(0).await;
+    assert_eq!(new_epoch_of(subscriber, &channel, &first).await.offset, 1);
+    publisher.say(&channel, "another two").await;
+    assert_eq!(subscriber.inbox.texts(1).await, [(Some(2), "another two".to_owned())]);
+    assert_eq!(subscriber.inbox.so_far(), []);
 }
