@@ -9,7 +9,7 @@ use crate::inbox::InboxConfig;
 use crate::policy::Policy;
 use crate::worker::WorkerConfig;
 use broker::redis::BrokerConfig;
-use link::LinkConfig;
+use link::{LinkConfig, SentinelConfig};
 use presence::PresenceConfig;
 use settings::{Known, Settings, Sources};
 use std::net::SocketAddr;
@@ -138,13 +138,53 @@ impl Config {
 
 fn read_redis(s: &mut Settings) -> Option<LinkConfig> {
     let url = s.secret("redis.url", "redis.url_file", "redis://host:port; none: one node, everything in its memory");
+    let mode = "single, or sentinel: redis.url names the sentinels, separated by commas";
+    let uses_sentinels = s.get("redis.mode", "single", mode, check_redis_mode);
     let prefix = s.get("redis.prefix", LinkConfig::DEFAULT_PREFIX, "goes before every key and topic", check_prefix);
-    let url = url?;
-    if url.starts_with("redis://") || url.starts_with("redis+unix://") || url.starts_with("unix://") {
-        return Some(LinkConfig { url, prefix: prefix?, sentinel: None });
+    let sentinel = read_sentinel(s);
+    let uses_sentinels = uses_sentinels?;
+    let Some(url) = url else {
+        if uses_sentinels {
+            s.fault(
+                "redis.mode (GW_REDIS__MODE): sentinel needs the addresses of the sentinels in redis.url".to_owned(),
+            );
+        }
+        return None;
+    };
+    let is_address = ["redis://", "redis+unix://", "unix://"].iter().any(|scheme| url.starts_with(scheme));
+    if !uses_sentinels && !is_address {
+        s.fault("redis.url (GW_REDIS__URL): an address begins with redis:// or unix://".to_owned());
+        return None;
     }
-    s.fault("redis.url (GW_REDIS__URL): an address begins with redis:// or unix://".to_owned());
-    None
+    let config = LinkConfig { url, prefix: prefix?, sentinel: sentinel.filter(|_| uses_sentinels) };
+    if let Err(fault) = config.check() {
+        s.fault(format!("redis.url (GW_REDIS__URL): {fault}"));
+    }
+    Some(config)
+}
+
+fn read_sentinel(s: &mut Settings) -> Option<SentinelConfig> {
+    let master =
+        s.get("redis.sentinel.master", "mymaster", "the name under which sentinels watch the primary", |text| {
+            if text.is_empty() { Err("``: a name is not empty".to_owned()) } else { Ok(text.to_owned()) }
+        });
+    let username = s.optional("redis.sentinel.username", "the sentinels' own user, where they have users");
+    let password = s.secret(
+        "redis.sentinel.password",
+        "redis.sentinel.password_file",
+        "the sentinels' own password, where they ask for one",
+    );
+    Some(SentinelConfig { master: master?, username, password })
+}
+
+/// True for sentinels.
+fn check_redis_mode(text: &str) -> Result<bool, String> {
+    match text {
+        "single" => Ok(false),
+        "sentinel" => Ok(true),
+        "cluster" => Err("`cluster`: Redis Cluster is not supported yet; write single or sentinel".to_owned()),
+        _ => Err(format!("`{text}`: write single or sentinel")),
+    }
 }
 
 fn check_prefix(text: &str) -> Result<String, String> {
