@@ -294,3 +294,17 @@ async fn watch_over(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_clock_tells_later_and_earlier_moments() {
+        let at = Instant::now() + Duration::from_secs(60);
+        let clock = RedisClock { redis_ms: 100_000, at };
+        assert_eq!(clock.at_least(at), 100_000);
+        assert_eq!(clock.at_least(at + Duration::from_millis(1500)), 101_500);
+        assert_eq!(clock.at_least(at - Duration::from_millis(1500)), 98_500);
+    }
+}
