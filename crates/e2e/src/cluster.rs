@@ -19,6 +19,8 @@ pub enum Backend {
     Memory,
     /// A redis-server of the test's own.
     Redis,
+    /// Whatever the settings of the plan say.
+    OfSettings,
 }
 
 /// A cluster that has yet to be started.

@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 use gateway::app::Running;
 use gateway::config::Config;
 use gateway::config::settings::variable;
+use link::LinkConfig;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -162,6 +163,12 @@ pub(crate) fn announce(running: &Running) {
         format!("  admin       http://{}/metrics  /healthz  /readyz", running.admin),
     ];
     lines.push(match &config.redis {
+        Some(LinkConfig { prefix, sentinel: Some(sentinel), .. }) => {
+            format!(
+                "  broker      the Redis that sentinels name for `{}`, keys and topics under `{prefix}`",
+                sentinel.master
+            )
+        }
         Some(redis) => format!("  broker      Redis, keys and topics under `{}`", redis.prefix),
         None => "  broker      in memory: this node is alone (redis.url is not set)".to_owned(),
     });

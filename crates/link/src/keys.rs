@@ -32,7 +32,8 @@ impl KeySpace {
         topic.strip_prefix(&*self.prefix)?.strip_prefix('{')?.strip_suffix('}')
     }
 
-    /// Hash: epoch `e`, newest offset `o` and its publication's stamp `s`; `b` is the offset the epoch began after.
+    /// Hash: epoch `e`, newest offset `o` and its publication's stamp `s`; `b` is the offset the epoch began after,
+    /// and `t` when, in Redis' own Unix milliseconds, where another one ended.
     pub fn meta(&self, channel: &Channel) -> String {
         self.channel_key(channel, "meta")
     }

@@ -4,6 +4,7 @@
 //! envelope    = version(1) kind(1) body
 //! kind 1 body = epoch_len(1) epoch first_offset(8) record*      publications; epoch_len 0: a channel without positions
 //! kind 2 body = change(1) cause(1) client user info             membership
+//! kind 3 body =                                                 renewed
 //! record      = length(4) flags(1) content(1) stamp(8) time_ms(8) [event] [client] [user] [info] [retain] data
 //! text        = length(2) bytes                                 event, client, user, info, retain
 //! ```
@@ -24,6 +25,7 @@ pub const ENVELOPE_VERSION: u8 = 1;
 
 const KIND_PUBLICATIONS: u8 = 1;
 const KIND_MEMBERSHIP: u8 = 2;
+const KIND_RENEWED: u8 = 3;
 
 const NO_ECHO: u8 = 1;
 const HAS_EVENT: u8 = 2;
@@ -45,6 +47,9 @@ pub enum Envelope {
     },
     /// A user came or went.
     Membership(Membership),
+    /// The log went back in time and its epoch has ended: whoever follows it compares. The script that ends an epoch
+    /// says so. Readers that do not know the word compare as well, as they do after anything that they cannot read.
+    Renewed,
 }
 
 /// A user came to a channel or left it.
@@ -85,6 +90,8 @@ impl Envelope {
         match byte(&mut bytes)? {
             KIND_PUBLICATIONS => decode_publications(bytes),
             KIND_MEMBERSHIP => decode_membership(bytes),
+            KIND_RENEWED if bytes.is_empty() => Ok(Self::Renewed),
+            KIND_RENEWED => Err(EnvelopeError::Unknown("rest")),
             _ => Err(EnvelopeError::Unknown("kind")),
         }
     }
@@ -218,6 +225,11 @@ fn decode_membership(mut bytes: Bytes) -> Result<Envelope, EnvelopeError> {
     }
     let member = Member { user, clients: u64::from(left.is_none()), info };
     Ok(Envelope::Membership(Membership { member, client, left }))
+}
+
+/// Writes the word that an epoch has ended: what the script that ends it says in Lua.
+pub fn encode_renewed() -> Bytes {
+    Bytes::from_static(&[ENVELOPE_VERSION, KIND_RENEWED])
 }
 
 /// A text that [`put_text`] would not cut.

@@ -1,5 +1,6 @@
 //! One write to Redis: entries grouped into calls, one for each channel and retention, and what the answers mean.
 
+use super::positions::Mark;
 use super::queue::Entry;
 use super::scripts;
 use crate::{KEY_TTL, META_TTL, Outcome, PublishError, Retention, epoch::random_epoch};
@@ -26,8 +27,8 @@ pub(super) struct Group {
 
 /// What became of a group.
 pub(super) enum Landing {
-    /// The script ran, and its publishers have been answered.
-    Published,
+    /// The script ran, and its publishers have been answered; the newest publication of them, if any is new.
+    Published(Option<(Channel, Mark)>),
     /// Its publishers have been answered; Redis was not asked to keep anything.
     Done,
     /// Redis does not know the script: nothing was done, and it may be sent again.
@@ -111,14 +112,18 @@ impl Group {
             Value::Array(answers) => {
                 let mut answers = answers.into_iter();
                 let epoch = answers.next().and_then(text).map(Epoch::from);
+                let mut newest = None;
                 for entry in self.entries {
                     let outcome = match (&epoch, answers.next()) {
-                        (Some(epoch), Some(answer)) => outcome(epoch, answer),
+                        (Some(epoch), Some(answer)) => {
+                            newest = new_mark(epoch, &answer, &entry).or(newest);
+                            outcome(epoch, answer)
+                        }
                         _ => Err(PublishError::UnknownOutcome),
                     };
                     entry.answer(outcome);
                 }
-                Landing::Published
+                Landing::Published(newest.map(|mark| (self.channel, mark)))
             }
             _ => {
                 self.answer(&Err(PublishError::UnknownOutcome));
@@ -137,6 +142,13 @@ impl Group {
         }
         Landing::Refused(channel, error)
     }
+}
+
+/// Where a publication went that has not been there before.
+fn new_mark(epoch: &Epoch, answer: &Value, entry: &Entry) -> Option<Mark> {
+    let Value::Int(offset) = answer else { return None };
+    let offset = u64::try_from(*offset).ok().filter(|offset| *offset > 0)?;
+    Some(Mark { epoch: epoch.clone(), offset, stamp: Some(entry.stamp) })
 }
 
 fn outcome(epoch: &Epoch, answer: Value) -> Outcome {

@@ -1,5 +1,6 @@
 //! Reading a channel's log for those who ask for history, and its state for those who subscribe.
 
+use super::interest::Interest;
 use super::reading::{self, Answer, Part};
 use super::scripts;
 use crate::metrics::BrokerMetrics;
@@ -8,6 +9,7 @@ use link::Link;
 use protocol::{Channel, Position};
 use redis::aio::ConnectionLike;
 use redis::{RedisResult, ServerErrorKind, Value};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -17,26 +19,38 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Reads a page of the log.
 pub(super) async fn read(
     link: Link,
+    interest: Arc<Interest>,
     channel: Channel,
     range: Range,
     metrics: BrokerMetrics,
 ) -> Result<Page, Unavailable> {
-    let answer = answer(&link, &channel, &part(range), &metrics).await?;
+    let answer = answer(&link, &interest, &channel, &part(range), &metrics).await?;
     let top = Position { epoch: answer.epoch.clone(), offset: answer.top };
     Ok(Page { publications: answer.publications(), top })
 }
 
 /// Reads the state, by offset.
-pub(super) async fn read_state(link: Link, channel: Channel, metrics: BrokerMetrics) -> Result<Page, Unavailable> {
-    let answer = answer(&link, &channel, &Part::State, &metrics).await?;
+pub(super) async fn read_state(
+    link: Link,
+    interest: Arc<Interest>,
+    channel: Channel,
+    metrics: BrokerMetrics,
+) -> Result<Page, Unavailable> {
+    let answer = answer(&link, &interest, &channel, &Part::State, &metrics).await?;
     let top = Position { epoch: answer.epoch.clone(), offset: answer.top };
     let mut publications = answer.publications();
     publications.sort_unstable_by_key(|publication| publication.offset);
     Ok(Page { publications, top })
 }
 
-async fn answer(link: &Link, channel: &Channel, part: &Part, metrics: &BrokerMetrics) -> Result<Answer, Unavailable> {
-    let answer = match timeout(PATIENCE, ask(link, channel, part)).await {
+async fn answer(
+    link: &Link,
+    interest: &Interest,
+    channel: &Channel,
+    part: &Part,
+    metrics: &BrokerMetrics,
+) -> Result<Answer, Unavailable> {
+    let answer = match timeout(PATIENCE, ask(link, interest, channel, part)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => {
             tracing::debug!(%channel, error, "log and state cannot be read");
@@ -57,8 +71,11 @@ fn part(range: Range) -> Part {
     }
 }
 
-async fn ask(link: &Link, channel: &Channel, part: &Part) -> Result<Answer, String> {
+async fn ask(link: &Link, interest: &Interest, channel: &Channel, part: &Part) -> Result<Answer, String> {
     let mut connection = link.pool().get().await.map_err(|e| e.to_string())?;
+    if connection.primary() != interest.primary() {
+        return Err("the subscriber connection leads to another Redis".to_owned());
+    }
     let command = reading::command(link.keys(), channel, part);
     let mut answer = connection.req_packed_command(&command).await;
     if has_no_script(&answer) {
@@ -67,10 +84,12 @@ async fn ask(link: &Link, channel: &Channel, part: &Part) -> Result<Answer, Stri
         connection.req_packed_command(&load).await.map_err(|e| e.to_string())?;
         answer = connection.req_packed_command(&command).await;
     }
-    match answer.map_err(|e| e.to_string())? {
+    let answer = match answer.map_err(|e| e.to_string())? {
         Value::ServerError(error) => Err(error.code().to_owned()),
         answer => Answer::parse(answer).ok_or_else(|| "an answer that is not one".to_owned()),
-    }
+    }?;
+    interest.told().note(channel, answer.mark(), connection.primary());
+    Ok(answer)
 }
 
 fn has_no_script(answer: &RedisResult<Value>) -> bool {

@@ -4,6 +4,7 @@ use super::config::BrokerConfig;
 use super::flight::{Group, Landing, group};
 use super::queue::{Entry, Queue, Ticket};
 use super::scripts;
+use super::told::Told;
 use crate::metrics::BrokerMetrics;
 use crate::{Outcome, Publish, PublishError};
 use futures_util::FutureExt;
@@ -50,7 +51,13 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    pub(super) fn start(link: &Link, node: &str, config: &BrokerConfig, metrics: &BrokerMetrics) -> Self {
+    pub(super) fn start(
+        link: &Link,
+        node: &str,
+        told: &Arc<Told>,
+        config: &BrokerConfig,
+        metrics: &BrokerMetrics,
+    ) -> Self {
         let lane = Arc::new(Lane::start(link, "publish", &[scripts::PUBLISH]));
         let queue = Arc::new(Queue::new(config));
         let refusal = Arc::new(Refusal::default());
@@ -58,6 +65,7 @@ impl Publisher {
             queue: queue.clone(),
             lane: lane.clone(),
             link: link.clone(),
+            told: told.clone(),
             refusal: refusal.clone(),
             metrics: metrics.clone(),
         };
@@ -132,6 +140,7 @@ struct Pilot {
     queue: Arc<Queue>,
     lane: Arc<Lane>,
     link: Link,
+    told: Arc<Told>,
     refusal: Arc<Refusal>,
     metrics: BrokerMetrics,
 }
@@ -175,6 +184,8 @@ impl Pilot {
         }
         self.metrics.flight_entries.observe(groups.iter().map(Group::len).sum::<usize>() as f64);
         let timer = self.metrics.flight_seconds.start_timer();
+        // If it is sent over a later connection, it is looked at once more than it need be.
+        let primary = self.lane.primary();
         let answers = self.lane.query(&pipe, deadline).await;
         timer.observe_duration();
         let answers = match answers {
@@ -191,7 +202,12 @@ impl Pilot {
         let mut grounded = Vec::new();
         for (group, answer) in groups.into_iter().zip(answers) {
             match group.land(answer) {
-                Landing::Published => self.refusal.is_over(),
+                Landing::Published(newest) => {
+                    self.refusal.is_over();
+                    if let Some((channel, mark)) = newest {
+                        self.told.note(&channel, mark, primary);
+                    }
+                }
                 Landing::Done => {}
                 Landing::NoScript(group) => grounded.push(group),
                 Landing::Refused(channel, error) => self.refusal.note(&channel, &error),

@@ -33,6 +33,7 @@ pub(super) struct Entry {
     /// What it does to the state, as publish.lua is told.
     pub(super) retains: String,
     pub(super) record: Bytes,
+    pub(super) stamp: u64,
     pub(super) deadline: Instant,
     claim: Arc<Claim>,
     answer: oneshot::Sender<Outcome>,
@@ -46,6 +47,7 @@ impl Entry {
         let entry = Self {
             retains: retains(&publish.publication),
             record: encode_record(&publish.publication),
+            stamp: publish.publication.stamp,
             channel: publish.channel,
             retention: publish.retention,
             key: publish.key,

@@ -1,6 +1,6 @@
 //! Readings of a channel's meta and log, or state: the command, and its answer.
 
-use super::positions::{Log, Reading};
+use super::positions::{Log, Mark, Reading};
 use super::scripts;
 use crate::META_TTL;
 use crate::epoch::random_epoch;
@@ -51,9 +51,16 @@ pub(super) fn command(keys: &KeySpace, channel: &Channel, part: &Part) -> Cmd {
     command
 }
 
+/// The command that asks when, in Redis' own clock, the epoch before the present one ended; nothing, if none has.
+pub(super) fn end_of_last_epoch(keys: &KeySpace, channel: &Channel) -> Cmd {
+    let mut command = redis::cmd("HGET");
+    command.arg(keys.meta(channel)).arg("t");
+    command
+}
+
 /// The command that ends an epoch; its answer has no log.
 pub(super) fn end_of_epoch(keys: &KeySpace, channel: &Channel, epoch: &Epoch) -> Cmd {
-    let mut command = scripts::epoch(&[keys.meta(channel), keys.state(channel)]);
+    let mut command = scripts::epoch(&[keys.meta(channel), keys.state(channel), keys.topic(channel)]);
     command.arg(epoch.as_str()).arg(random_epoch());
     command
 }
@@ -73,6 +80,11 @@ impl Answer {
             has_state: number(has_state)? > 0,
             entries: entries.into_iter().map(entry).collect::<Option<_>>()?,
         })
+    }
+
+    /// Where the channel stands.
+    pub(super) fn mark(&self) -> Mark {
+        Mark { epoch: self.epoch.clone(), offset: self.top, stamp: self.stamp }
     }
 
     /// How many of the entries no build here can read.
@@ -129,7 +141,7 @@ fn bytes(value: Value) -> Option<Bytes> {
     }
 }
 
-fn number(value: Value) -> Option<u64> {
+pub(super) fn number(value: Value) -> Option<u64> {
     match value {
         Value::Int(number) => u64::try_from(number).ok(),
         other => std::str::from_utf8(&bytes(other)?).ok()?.parse().ok(),

@@ -35,6 +35,6 @@ pub(super) fn read(keys: &[String; 3]) -> Cmd {
 }
 
 /// EVALSHA of [`EPOCH`]; its arguments are yet to be added.
-pub(super) fn epoch(keys: &[String; 2]) -> Cmd {
+pub(super) fn epoch(keys: &[String; 3]) -> Cmd {
     call(&EPOCH_SHA, keys)
 }

@@ -7,7 +7,7 @@ use broker::metrics::BrokerMetrics;
 use broker::redis::{BrokerConfig, RedisBroker};
 use broker::{Broker, Delivery, Health, Outcome, Publish, Retention, Sink, StateLimits};
 use link::testing::RedisServer;
-use link::{Link, LinkConfig, LinkMetrics};
+use link::{Link, LinkConfig, LinkMetrics, SentinelConfig};
 use prometheus::Registry;
 use protocol::{Channel, Payload, Position, Publication};
 use std::collections::VecDeque;
@@ -61,6 +61,16 @@ impl Inbox {
     /// What has been delivered until now and not been taken.
     pub(crate) fn so_far(&self) -> Vec<Delivery> {
         self.deliveries.lock().expect("the inbox").drain(..).collect()
+    }
+
+    /// Whether the publication at this position is among what has been delivered and not been taken.
+    pub(crate) fn holds(&self, position: &Position) -> bool {
+        self.deliveries.lock().expect("the inbox").iter().any(|delivery| match delivery {
+            Delivery::Publications { epoch: Some(epoch), publications, .. } if *epoch == position.epoch => {
+                publications.iter().any(|p| p.offset == Some(position.offset))
+            }
+            _ => false,
+        })
     }
 
     /// The next delivery, which is the opening of the channel; where it begins.
@@ -195,14 +205,27 @@ pub(crate) fn offset(outcome: &Outcome) -> u64 {
 
 /// A node on a Redis, from its first moment.
 pub(crate) fn start_node(url: &str, prefix: &str, name: &str, config: &BrokerConfig) -> Node {
+    let link = LinkConfig { url: url.to_owned(), prefix: prefix.to_owned(), sentinel: None };
+    start_node_at(&link, name, config)
+}
+
+fn start_node_at(link: &LinkConfig, name: &str, config: &BrokerConfig) -> Node {
     let registry = Registry::new();
-    let config_of_link = LinkConfig { url: url.to_owned(), prefix: prefix.to_owned() };
     let metrics = LinkMetrics::new(&registry).expect("metrics");
-    let link = Link::new(&config_of_link, metrics).expect("a link");
+    let link = Link::new(link, metrics).expect("a link");
     let inbox = Arc::new(Inbox::default());
     let metrics = BrokerMetrics::new(&registry).expect("metrics");
     let broker = RedisBroker::start(link, name, inbox.clone(), config, metrics);
     Node { broker: Arc::new(broker), inbox, registry }
+}
+
+/// A node on whichever Redis these sentinels name, once it is ready.
+pub(crate) async fn sentinel_node(sentinels: &str, name: &str) -> Node {
+    let sentinel = Some(SentinelConfig { master: "mymaster".to_owned(), username: None, password: None });
+    let link = LinkConfig { url: sentinels.to_owned(), prefix: LinkConfig::DEFAULT_PREFIX.to_owned(), sentinel };
+    let node = start_node_at(&link, name, &BrokerConfig::default());
+    node.until_ready(true).await;
+    node
 }
 
 /// A node on a Redis, once it is ready.

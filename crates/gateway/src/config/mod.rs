@@ -1,6 +1,7 @@
 //! The gateway's configuration: every setting is read here, from the layers of [`settings`], and nowhere else.
 
 mod namespaces;
+mod redis;
 pub mod settings;
 
 use crate::auth::AuthConfig;
@@ -78,7 +79,7 @@ impl Config {
         let mut s = Settings::read(sources);
         let listen = s.parsed("listen", "0.0.0.0:8080", "the public port");
         let admin_listen = s.parsed("admin.listen", "127.0.0.1:9180", "health and metrics; never public");
-        let redis = read_redis(&mut s);
+        let redis = redis::read(&mut s);
         let node_id = s.get("node.id", "", "the node's name; random when empty", check_node_id).flatten();
         let workers = s.get("workers", "0", "threads that own sockets; 0 = one a core", check_workers);
         let auth = read_auth(&mut s);
@@ -134,24 +135,6 @@ impl Config {
     pub fn from_process(file: Option<&PathBuf>, overrides: Vec<String>) -> Result<Self, ConfigError> {
         Self::load(&Sources { file: file.map(PathBuf::as_path), environment: None, overrides })
     }
-}
-
-fn read_redis(s: &mut Settings) -> Option<LinkConfig> {
-    let url = s.secret("redis.url", "redis.url_file", "redis://host:port; none: one node, everything in its memory");
-    let prefix = s.get("redis.prefix", LinkConfig::DEFAULT_PREFIX, "goes before every key and topic", check_prefix);
-    let url = url?;
-    if url.starts_with("redis://") || url.starts_with("redis+unix://") || url.starts_with("unix://") {
-        return Some(LinkConfig { url, prefix: prefix? });
-    }
-    s.fault("redis.url (GW_REDIS__URL): an address begins with redis:// or unix://".to_owned());
-    None
-}
-
-fn check_prefix(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.contains(|c: char| c.is_control() || c.is_whitespace() || "{}*?[]".contains(c)) {
-        return Err(format!("`{text}`: a prefix is not empty and has no spaces, braces, brackets, `*` or `?`"));
-    }
-    Ok(text.to_owned())
 }
 
 fn check_node_id(text: &str) -> Result<Option<String>, String> {

@@ -3,7 +3,9 @@
 use crate::files::{self, golden_files};
 use crate::samples::{ann, anonymous, bare, binary, full, hello, member, retained, text};
 use bytes::Bytes;
-use protocol::envelope::{Envelope, Membership, decode_record, encode_membership, encode_publications, encode_record};
+use protocol::envelope::{
+    Envelope, Membership, decode_record, encode_membership, encode_publications, encode_record, encode_renewed,
+};
 use protocol::{Cause, Epoch, Order, Origin, Payload, Publication};
 
 #[derive(Debug, PartialEq)]
@@ -17,6 +19,7 @@ golden_files! { BetweenNodes:
     OnTopic(Envelope::Publications { epoch: Some(_), .. }) => "envelope-publications.hex",
     OnTopic(Envelope::Publications { epoch: None, .. }) => "envelope-publications-without-positions.hex",
     OnTopic(Envelope::Membership(_)) => "envelope-membership.hex",
+    OnTopic(Envelope::Renewed) => "envelope-renewed.hex",
     ToNode(Order::Message { .. }) => "order-message.hex",
     ToNode(Order::Answer { .. }) => "order-answer.hex",
 }
@@ -65,6 +68,7 @@ fn samples() -> Vec<BetweenNodes> {
         membership("ann", ann(), Some(Cause::Left)),
         membership("n1.a.7", anonymous(), Some(Cause::Lost)),
         membership("bob", bob, Some(Cause::NodeLost)),
+        OnTopic(Envelope::Renewed),
         order(7, 9, "n2.c", Publication { offset: None, ..full() }),
         order(u64::MAX, 0, "n1.a", bare(binary())),
         ToNode(Order::Answer { ticket: 9, delivered: true }),
@@ -82,6 +86,7 @@ fn write(sample: &BetweenNodes) -> Bytes {
     match sample {
         OnTopic(Envelope::Publications { epoch, publications }) => join(epoch.as_ref(), publications),
         OnTopic(Envelope::Membership(change)) => encode_membership(change),
+        OnTopic(Envelope::Renewed) => encode_renewed(),
         ToNode(order) => order.encode(),
     }
 }

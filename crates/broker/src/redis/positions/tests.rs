@@ -55,6 +55,21 @@ fn what_arrives_before_the_opening_is_delivered_after_it_if_it_lies_beyond() {
 }
 
 #[test]
+fn an_offset_that_comes_again_with_another_publication_is_no_repeat() {
+    let mut track = live_at("e", 3);
+    assert_eq!(arrive(&mut track, "e", 4..=5), vec![delivered("e", 4..=5)]);
+    assert!(arrive(&mut track, "e", 2..=5).is_empty());
+    assert!(!track.is_waiting(), "a repeat asks for nothing");
+    let other: Vec<_> = (5..=6).map(|offset| publication(offset, offset + 100)).collect();
+    assert_eq!(track.arrived("e".into(), other, usize::MAX).out, []);
+    assert_eq!(track.ask(), Some(Ask { round: 1, log_from: Some(5) }));
+    let log = Log { publications: vec![publication(5, 105), publication(6, 106)], through: 6 };
+    let reading_ = Reading { stamp: Some(106), log: Some(log), ..reading("e", 6) };
+    let (step, verdict) = track.read(1, reading_);
+    assert_eq!((step.out, verdict), (vec![], Verdict::Rotate("e".into())));
+}
+
+#[test]
 fn a_live_track_delivers_what_goes_on_and_drops_what_it_has() {
     let mut track = live_at("e", 3);
     assert_eq!(arrive(&mut track, "e", 4..=5), vec![delivered("e", 4..=5)]);
