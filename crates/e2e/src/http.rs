@@ -32,6 +32,12 @@ impl Answer {
         let mut pairs = self.head.lines().filter_map(|line| line.split_once(':'));
         pairs.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
     }
+
+    /// In how many seconds to come back, as a refusal that passes says.
+    pub fn retry_after_s(&self) -> u64 {
+        let said = self.header("retry-after").and_then(|value| value.parse().ok());
+        said.unwrap_or_else(|| panic!("it does not say when to come back: {self:?}"))
+    }
 }
 
 /// Asks for a path.

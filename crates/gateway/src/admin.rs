@@ -39,6 +39,7 @@ async fn readyz(State(admin): State<Admin>) -> impl IntoResponse {
 async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
     admin.node.presence.measure();
     admin.node.metrics.ready.set(i64::from(admin.node.readiness().is_ok()));
+    admin.node.metrics.admission_free.set(i64::from(admin.node.admission.free()));
     let mut families = admin.registry.gather();
     families.extend(admin.process.gather());
     let mut text = Vec::new();

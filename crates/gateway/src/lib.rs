@@ -1,6 +1,7 @@
 //! One stateless node of the WebSocket gateway cluster. The binary is a thin shell around [`app`].
 
 pub mod admin;
+pub mod admission;
 pub mod app;
 pub mod auth;
 pub mod commands;

@@ -22,6 +22,10 @@ pub struct Metrics {
     pub closes: IntCounterVec,
     /// HTTP requests refused before an upgrade, by status.
     pub http_refusals: IntCounterVec,
+    /// Handshakes refused because too many came at once.
+    pub admission_refusals: IntCounter,
+    /// How many handshakes may be completed at this moment, when it is asked for.
+    pub admission_free: IntGauge,
     /// Commands by type and outcome (`ok` or an error code).
     pub commands: IntCounterVec,
     /// Publications taken from clients.
@@ -72,6 +76,8 @@ impl Metrics {
             connections_opened: r.counters("connections_opened_total", "Connections taken over", &["dialect"])?,
             closes: r.counters("closes_total", "Connections ended, by close code", &["code"])?,
             http_refusals: r.counters("http_refusals_total", "HTTP requests refused, by status", &["status"])?,
+            admission_refusals: r.counter("admission_refusals_total", "Handshakes refused: too many at once")?,
+            admission_free: r.gauge("admission_free", "Handshakes that may be completed at this moment")?,
             commands: r.counters("commands_total", "Commands by type and outcome", &["type", "outcome"])?,
             publications_in: r.counter("publications_in_total", "Publications taken from clients")?,
             deliveries: r.counter("deliveries_total", "Publications handed to clients' sockets")?,

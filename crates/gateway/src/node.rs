@@ -1,5 +1,6 @@
 //! This node in the cluster: which of its workers want which channels, and what arrives for whom.
 
+use crate::admission::Admission;
 use crate::auth::Auth;
 use crate::config::Config;
 use crate::inbox::{Inbox, Item, Ticket};
@@ -38,6 +39,8 @@ pub struct Node {
     pub presence: Arc<dyn Presence>,
     /// Places for connections.
     pub places: Places,
+    /// How fast they may come.
+    pub admission: Admission,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// Where deliveries go.
@@ -63,7 +66,9 @@ impl Node {
         let draining = CancellationToken::new();
         let limits = &config.worker;
         let places = Places::new(limits.connections_max, limits.connections_per_address_max);
-        Self { name, id, config, auth, broker, presence, places, metrics, router, draining, interest: Mutex::default() }
+        let admission = Admission::new(config.admission_rate);
+        let interest = Mutex::default();
+        Self { name, id, config, auth, broker, presence, places, admission, metrics, router, draining, interest }
     }
 
     /// Whether the node may take traffic, or why not.

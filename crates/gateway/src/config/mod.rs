@@ -6,6 +6,7 @@ pub mod settings;
 use crate::auth::AuthConfig;
 use crate::http::HttpConfig;
 use crate::inbox::InboxConfig;
+use crate::limit::Rate;
 use crate::policy::Policy;
 use crate::worker::WorkerConfig;
 use broker::redis::BrokerConfig;
@@ -33,6 +34,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// What is asked of HTTP requests.
     pub http: HttpConfig,
+    /// How many handshakes the node completes.
+    pub admission_rate: Rate,
     /// What connections may do and how long they may take.
     pub worker: WorkerConfig,
     /// How much may wait for a worker.
@@ -83,6 +86,8 @@ impl Config {
         let workers = s.get("workers", "0", "threads that own sockets; 0 = one a core", check_workers);
         let auth = read_auth(&mut s);
         let http = read_http(&mut s);
+        let admission_rate =
+            s.rate("admission.rate", "2000/s", "new connections of this node; over it 503 and Retry-After");
         let worker = read_worker(&mut s);
         let inbox = read_inbox(&mut s);
         let broker = read_broker(&mut s);
@@ -111,6 +116,7 @@ impl Config {
             workers,
             auth,
             http,
+            admission_rate,
             worker,
             inbox,
             broker,

@@ -4,6 +4,7 @@ mod address;
 mod handshake;
 mod origin;
 mod pages;
+mod refusal;
 
 use crate::local::Local;
 use crate::places::Place;
@@ -16,6 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ipnet::IpNet;
 use origin::AllowedOrigin;
+use refusal::refuse;
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -103,18 +105,6 @@ fn route(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
     if status.is_client_error() || status.is_server_error() {
         visit.local.node.metrics.http_refusals.with_label_values(&[status.as_str()]).inc();
     }
-    response
-}
-
-/// A refusal in words.
-fn refuse(status: StatusCode, text: &'static str) -> Response<Body> {
-    answer(status, "text/plain; charset=utf-8", Bytes::from_static(text.as_bytes()))
-}
-
-/// A refusal that passes: come back then.
-fn refuse_for_now(status: StatusCode, text: &'static str, retry_after_s: u32) -> Response<Body> {
-    let mut response = refuse(status, text);
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after_s));
     response
 }
 
