@@ -20,6 +20,14 @@ pub struct Metrics {
     pub connections_opened: IntCounterVec,
     /// Connections ended, by close code.
     pub closes: IntCounterVec,
+    /// 1 while the node is drained or stops.
+    pub draining: IntGauge,
+    /// How often connections were sent away, by occasion.
+    pub sheds: IntCounterVec,
+    /// Connections closed by that, by occasion.
+    pub shed_connections: IntCounterVec,
+    /// Connections that have yet to go.
+    pub shed_left: IntGauge,
     /// HTTP requests refused before an upgrade, by status.
     pub http_refusals: IntCounterVec,
     /// Handshakes refused because too many came at once.
@@ -75,6 +83,10 @@ impl Metrics {
             connections: r.gauges("connections", "Open connections", &["dialect"])?,
             connections_opened: r.counters("connections_opened_total", "Connections taken over", &["dialect"])?,
             closes: r.counters("closes_total", "Connections ended, by close code", &["code"])?,
+            draining: r.gauge("draining", "1 while the node is drained or stops")?,
+            sheds: r.counters("sheds_total", "Times that connections were sent away, by occasion", &["occasion"])?,
+            shed_connections: r.counters("shed_connections_total", "Connections sent away", &["occasion"])?,
+            shed_left: r.gauge("shed_left", "Connections that are being sent away and have yet to go")?,
             http_refusals: r.counters("http_refusals_total", "HTTP requests refused, by status", &["status"])?,
             admission_refusals: r.counter("admission_refusals_total", "Handshakes refused: too many at once")?,
             admission_free: r.gauge("admission_free", "Handshakes that may be completed at this moment")?,

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::inbox::{Inbox, Item, Ticket};
 use crate::metrics::Metrics;
 use crate::places::Places;
+use crate::shedding::{Mode, Shedding};
 use broker::{Broker, Delivery, Health, Sink};
 use bytes::Bytes;
 use presence::Presence;
@@ -15,7 +16,6 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 /// The most workers of a node: the interest in a channel is a set of bits.
 pub const MAX_WORKERS: usize = 64;
@@ -45,8 +45,8 @@ pub struct Node {
     pub metrics: Arc<Metrics>,
     /// Where deliveries go.
     pub router: Arc<Router>,
-    /// Set once, when the node begins to stop.
-    pub draining: CancellationToken,
+    /// Whom it sends away at present.
+    pub shedding: Shedding,
     /// Held while interest in a channel changes and the broker is told, so that the broker hears it in that order.
     interest: Mutex<VecDeque<(Instant, Channel)>>,
 }
@@ -63,18 +63,18 @@ impl Node {
         router: Arc<Router>,
     ) -> Self {
         let auth = Auth::new(&config.auth);
-        let draining = CancellationToken::new();
+        let shedding = Shedding::new(config.drain, config.workers);
         let limits = &config.worker;
         let places = Places::new(limits.connections_max, limits.connections_per_address_max);
         let admission = Admission::new(config.admission_rate);
         let interest = Mutex::default();
-        Self { name, id, config, auth, broker, presence, places, admission, metrics, router, draining, interest }
+        Self { name, id, config, auth, broker, presence, places, admission, metrics, router, shedding, interest }
     }
 
     /// Whether the node may take traffic, or why not.
     pub fn readiness(&self) -> Result<(), String> {
-        if self.draining.is_cancelled() {
-            return Err("the node is draining".to_owned());
+        if self.shedding.mode() != Mode::Serving {
+            return Err(self.shedding.describe());
         }
         match self.broker.health() {
             Health::Ready => Ok(()),

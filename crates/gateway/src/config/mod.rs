@@ -8,6 +8,7 @@ use crate::http::HttpConfig;
 use crate::inbox::InboxConfig;
 use crate::limit::Rate;
 use crate::policy::Policy;
+use crate::shedding::DrainConfig;
 use crate::worker::WorkerConfig;
 use broker::redis::BrokerConfig;
 use link::LinkConfig;
@@ -15,6 +16,7 @@ use presence::PresenceConfig;
 use settings::{Known, Settings, Sources};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// All of a node's configuration, checked.
@@ -46,8 +48,8 @@ pub struct Config {
     pub policy: Policy,
     /// How presence is kept.
     pub presence: PresenceConfig,
-    /// Over how long a draining node says goodbye to its clients.
-    pub drain_window: Duration,
+    /// How the node says goodbye.
+    pub drain: DrainConfig,
     /// How long a node may be without its broker before it sends its clients away; zero: for ever.
     pub isolation_grace: Duration,
     /// How long a channel is kept subscribed to after its last local subscriber.
@@ -94,7 +96,7 @@ impl Config {
         let presence = read_presence(&mut s);
         let subscribe_linger =
             s.duration("subscribe.linger", "5s", "a channel stays subscribed to this long after its last subscriber");
-        let drain_window = s.duration("drain.window", "20s", "over which a stopping node says goodbye to its clients");
+        let drain = read_drain(&mut s);
         let isolation_grace = s.duration(
             "isolation_grace",
             "60s",
@@ -122,7 +124,7 @@ impl Config {
             broker,
             policy,
             presence,
-            drain_window,
+            drain,
             isolation_grace,
             subscribe_linger,
             log,
@@ -273,6 +275,24 @@ fn read_presence(s: &mut Settings) -> PresenceConfig {
         members_max: s
             .parsed("presence.members_max", "1000", "channels with more users report counts only")
             .unwrap_or_default(),
+    }
+}
+
+fn read_drain(s: &mut Settings) -> DrainConfig {
+    let pace = |text: &str| match Rate::from_str(text) {
+        Ok(_) if text.contains("burst") => Err(format!("`{text}`: a pace has no burst")),
+        rate => rate.map(|rate| f64::from(rate.per_second)),
+    };
+    DrainConfig {
+        window: s.duration("drain.window", "20s", "over which a stopping node says goodbye to its clients"),
+        returns_per_second: s
+            .get(
+                "drain.rate",
+                "2000/s",
+                "how fast they are told to come back: no faster than the other nodes admit them",
+                pace,
+            )
+            .unwrap_or(1.0),
     }
 }
 

@@ -50,14 +50,15 @@ fn listener(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Accepts until the node drains; then takes what the kernel has completed already (to be refused in words), and closes
+/// Accepts until the node stops; then takes what the kernel has completed already (to be refused in words), and closes
 /// the port.
 pub(super) async fn run(local: Rc<Local>, listener: TcpListener, front: Front) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "cannot listen"),
     };
-    let draining = local.node.draining.clone();
+    let node = local.node.clone();
+    let mut stopping = std::pin::pin!(node.shedding.stopping());
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -69,7 +70,7 @@ pub(super) async fn run(local: Rc<Local>, listener: TcpListener, front: Front) {
                     tokio::time::sleep(EXHAUSTED_PAUSE).await;
                 }
             },
-            () = draining.cancelled() => break,
+            () = &mut stopping => break,
         }
     }
     // Asked of the kernel itself: the runtime may not have heard yet of those who came last, and they would be reset.
