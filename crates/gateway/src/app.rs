@@ -2,6 +2,7 @@
 
 use crate::admin::{self, Admin};
 use crate::config::Config;
+use crate::descriptors;
 use crate::drain;
 use crate::http;
 use crate::inbox::Inbox;
@@ -92,6 +93,7 @@ pub struct Running {
 /// # Errors
 /// When a port is taken, or the configuration cannot be carried out.
 pub async fn start(config: Config, memory: &MemoryCluster) -> Result<Running, StartError> {
+    descriptors::raise_limit();
     let registry = Registry::new_custom(Some("gateway".to_owned()), None)?;
     let metrics = Arc::new(Metrics::new(&registry)?);
     let (id, name) = names(config.node_id.as_deref());

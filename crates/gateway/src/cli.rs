@@ -179,6 +179,12 @@ pub(crate) fn announce(running: &Running) {
         Some(redis) => format!("  broker      Redis, keys and topics under `{}`", redis.prefix),
         None => "  broker      in memory: this node is alone (redis.url is not set)".to_owned(),
     });
+    let (connections, wanted) = (running.node.places.total(), config.worker.connections_max);
+    if connections < wanted {
+        lines.push(format!(
+            "  note        {connections} connections at most: more open files are not allowed (ulimit -n)"
+        ));
+    }
     lines.extend(openings(config).into_iter().map(|line| format!("  note        {line}")));
     if config.log.json {
         lines.iter().for_each(|line| tracing::info!("{}", line.trim()));

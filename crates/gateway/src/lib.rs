@@ -6,6 +6,7 @@ pub mod app;
 pub mod auth;
 pub mod commands;
 pub mod config;
+pub mod descriptors;
 pub mod drain;
 pub mod http;
 pub mod hub;

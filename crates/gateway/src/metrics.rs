@@ -16,6 +16,12 @@ pub struct Metrics {
     pub ready: IntGauge,
     /// Open connections by dialect.
     pub connections: IntGaugeVec,
+    /// How many there may be: what is configured, or what open files allow.
+    pub connections_max: IntGauge,
+    /// Streams closed without a word: more than can be refused at a time.
+    pub streams_dropped: IntCounter,
+    /// Times that no stream could be accepted for lack of descriptors or memory.
+    pub accept_failures: IntCounter,
     /// Connections ever taken over, by dialect.
     pub connections_opened: IntCounterVec,
     /// Connections ended, by close code.
@@ -81,6 +87,9 @@ impl Metrics {
         Ok(Self {
             ready: r.gauge("ready", "1 while the node may take traffic")?,
             connections: r.gauges("connections", "Open connections", &["dialect"])?,
+            connections_max: r.gauge("connections_max", "Connections that this node takes at most")?,
+            streams_dropped: r.counter("streams_dropped_total", "Streams closed without a word: too many at once")?,
+            accept_failures: r.counter("accept_failures_total", "Failures to accept: no descriptors or memory")?,
             connections_opened: r.counters("connections_opened_total", "Connections taken over", &["dialect"])?,
             closes: r.counters("closes_total", "Connections ended, by close code", &["code"])?,
             draining: r.gauge("draining", "1 while the node is drained or stops")?,

@@ -3,6 +3,7 @@
 use crate::admission::Admission;
 use crate::auth::Auth;
 use crate::config::Config;
+use crate::descriptors;
 use crate::inbox::{Inbox, Item, Ticket};
 use crate::metrics::Metrics;
 use crate::places::Places;
@@ -65,7 +66,10 @@ impl Node {
         let auth = Auth::new(&config.auth);
         let shedding = Shedding::new(config.drain, config.workers);
         let limits = &config.worker;
-        let places = Places::new(limits.connections_max, limits.connections_per_address_max);
+        let shares = descriptors::shares(config.workers);
+        let connections_max = limits.connections_max.min(shares.connections);
+        let places = Places::new(connections_max, limits.connections_per_address_max, shares.refusals);
+        metrics.connections_max.set(i64::try_from(places.total()).unwrap_or(i64::MAX));
         let admission = Admission::new(config.admission_rate);
         let interest = Mutex::default();
         Self { name, id, config, auth, broker, presence, places, admission, metrics, router, shedding, interest }

@@ -72,7 +72,12 @@ fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, wanted: Wanted) ->
     if let Some(refusal) = not_an_upgrade(&request) {
         return refusal;
     }
-    let Some(mut place) = visit.place.take() else { return no_place(visit) };
+    if visit.is_spare {
+        return refuse_for_now(StatusCode::SERVICE_UNAVAILABLE, "this node holds as many connections as it may\n");
+    }
+    let Some(mut place) = visit.place.take() else {
+        return refuse(StatusCode::BAD_REQUEST, "one upgrade a connection\n");
+    };
     let node = visit.local.node.clone();
     // Before anything that costs more, and for browsers too, although they see no status: a close costs an upgrade.
     let entry = match node.admission.enter() {
@@ -137,14 +142,6 @@ fn is_browser(request: &Request<Incoming>) -> bool {
 
 fn is_proxied(visit: &Visit) -> bool {
     is_trusted(visit.peer.ip(), &visit.local.node.config.http.trusted_proxies)
-}
-
-/// The connection's stream already brought an upgrade under way, or came when every place was taken.
-fn no_place(visit: &Visit) -> Response<Body> {
-    if visit.has_place {
-        return refuse(StatusCode::BAD_REQUEST, "one upgrade a connection\n");
-    }
-    refuse_for_now(StatusCode::SERVICE_UNAVAILABLE, "this node holds as many connections as it may\n")
 }
 
 async fn hand_over(

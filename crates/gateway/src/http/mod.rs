@@ -48,25 +48,20 @@ pub struct HttpConfig {
 
 type Body = Full<Bytes>;
 
-/// What a request is served with. The place belongs to the stream; an upgrade takes it along.
+/// What a request is served with. The place belongs to the stream; an upgrade takes it along, if it is not a spare one.
 struct Visit {
     local: Rc<Local>,
     peer: SocketAddr,
     place: Cell<Option<Place>>,
-    has_place: bool,
+    is_spare: bool,
 }
 
 /// Serves one accepted stream until it ends or is upgraded.
-pub fn front(
-    local: Rc<Local>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    place: Option<Place>,
-) -> LocalBoxFuture<'static, ()> {
+pub fn front(local: Rc<Local>, stream: TcpStream, peer: SocketAddr, place: Place) -> LocalBoxFuture<'static, ()> {
     async move {
         let header_timeout = local.node.config.http.header_timeout;
-        let has_place = place.is_some();
-        let visit = Rc::new(Visit { local, peer, has_place, place: Cell::new(place) });
+        let is_spare = place.is_spare();
+        let visit = Rc::new(Visit { local, peer, is_spare, place: Cell::new(Some(place)) });
         let service = service_fn(move |request| {
             let visit = visit.clone();
             async move { Ok::<_, Infallible>(route(&visit, request)) }
@@ -74,7 +69,7 @@ pub fn front(
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             // Whoever found no place is answered once.
-            .keep_alive(has_place)
+            .keep_alive(!is_spare)
             .header_read_timeout(header_timeout)
             .max_buf_size(MAX_HEAD_BYTES)
             .max_headers(MAX_HEADERS)
