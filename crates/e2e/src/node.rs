@@ -39,6 +39,8 @@ impl Node {
                     () = running.stopping() => running.ended().await,
                 }
             });
+            // With everything that ran in it: the ports are free from here on.
+            drop(runtime);
             // Nobody waits for it where the test has failed already.
             let _ = tell_end.send(());
         };

@@ -210,7 +210,11 @@ fn read_http(s: &mut Settings) -> HttpConfig {
 fn read_worker(s: &mut Settings) -> WorkerConfig {
     WorkerConfig {
         max_message_bytes: s.size("limits.max_message", "64KiB", "a larger message closes its connection (1009)", 125),
-        connections_max: s.count("limits.connections", "1000000", "connections of this node, as far as open files allow"),
+        connections_max: s.count(
+            "limits.connections",
+            "1000000",
+            "connections of this node, as far as open files allow",
+        ),
         connections_per_address_max: s
             .get("limits.connections_per_address", "", "connections from one address; none: no limit", optional_count)
             .flatten(),
