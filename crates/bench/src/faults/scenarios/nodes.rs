@@ -11,7 +11,8 @@ use rustix::process::Signal;
 use std::time::Duration;
 
 /// Connections break with their node. Those who lost it are back after their client's first attempts.
-const MOVED: Expect = Expect { sockets_stay: false, back_within: Duration::from_secs(5), ..Expect::UNNOTICED };
+pub(super) const MOVED: Expect =
+    Expect { sockets_stay: false, back_within: Duration::from_secs(5), ..Expect::UNNOTICED };
 
 pub(super) const KILLED: Scenario = Scenario {
     name: "node-killed",
@@ -51,7 +52,7 @@ pub(super) const CUT: Scenario = Scenario {
 };
 
 /// Clients that know all nodes.
-fn roaming(length: Length) -> LoadPlan {
+pub(super) fn roaming(length: Length) -> LoadPlan {
     LoadPlan { roams: true, ..usual_load(length) }
 }
 
