@@ -25,8 +25,9 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
-/// How long presence may take to be undone at the end.
-const PRESENCE_STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a node that has closed its connections waits at the most for those it sent away to come back elsewhere, and for
+/// presence to be undone. Whoever is still expected then has the node's lease, too, before the others take it for dead.
+const PRESENCE_STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How often a node looks whether it has its broker.
 const ISOLATION_CHECK: Duration = Duration::from_secs(1);
@@ -217,7 +218,6 @@ impl Running {
 
     /// Waits until a draining node has said its goodbyes, then ends it.
     pub async fn ended(self) {
-        let had_connections = !self.node.places.are_free();
         let workers = self.workers;
         let joined = tokio::task::spawn_blocking(move || {
             workers.into_iter().map(std::thread::JoinHandle::join).filter(Result::is_err).count()
@@ -225,10 +225,7 @@ impl Running {
         if joined.await.unwrap_or(1) > 0 {
             tracing::error!("a worker ended by a panic");
         }
-        if had_connections {
-            // Those who were closed last are coming back elsewhere: until then they are still shown as present.
-            tokio::time::sleep(self.node.config.presence.grace).await;
-        }
+        // Those who were closed last are coming back elsewhere: until then they are still shown as present.
         if timeout(PRESENCE_STOP_TIMEOUT, self.node.presence.stop()).await.is_err() {
             tracing::warn!("presence could not be undone in time; the node's lease will do it");
         }

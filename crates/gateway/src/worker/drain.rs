@@ -4,7 +4,7 @@
 use crate::inbox::{Inbox, Item, Occasion};
 use crate::local::Local;
 use crate::local::connection::Connection;
-use protocol::{CloseCode, Outgoing, Push};
+use protocol::CloseCode;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(super) async fn run(local: Rc<Local>, inbox: Arc<Inbox>, window: Duration, o
     fastrand::shuffle(&mut left);
     for connection in &left {
         let after_ms = fastrand::u64(..AFTER_MAX_MS);
-        local.send(connection, &Outgoing::Push(Push::Reconnect { after_ms, reason: CloseCode::Draining }));
+        local.tell_to_come_back(connection, after_ms, CloseCode::Draining);
     }
     let mut next_wave = began;
     while !left.is_empty() && Instant::now() < end {
