@@ -6,6 +6,8 @@ mod data;
 mod outages;
 #[path = "redis_failures/repairs.rs"]
 mod repairs;
+#[path = "redis_failures/standstills.rs"]
+mod standstills;
 mod support;
 
 use broker::Broker;
