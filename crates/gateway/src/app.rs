@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{sleep, timeout};
 
 /// How long a node that has closed its connections waits at the most for those it sent away to come back elsewhere, and for
 /// presence to be undone. Whoever is still expected then has the node's lease, too, before the others take it for dead.
@@ -178,18 +178,18 @@ fn watch_isolation(node: &Arc<Node>) -> AbortHandle {
     let node = node.clone();
     let watch = async move {
         let grace = node.config.isolation_grace;
-        let mut ready_at = Instant::now();
-        let mut every = tokio::time::interval(ISOLATION_CHECK);
+        // Counted by looks, not by the clock: a node that stood still has missed nothing.
+        let mut without = Duration::ZERO;
         loop {
-            let now = every.tick().await;
-            if node.broker.health() == Health::Ready {
-                ready_at = now;
-            } else if !grace.is_zero() && now.duration_since(ready_at) >= grace {
+            sleep(ISOLATION_CHECK).await;
+            without = if node.broker.health() == Health::Ready { Duration::ZERO } else { without + ISOLATION_CHECK };
+            if !grace.is_zero() && without >= grace {
                 tracing::warn!(?grace, "without the broker for too long: clients are sent to other nodes");
                 let window = node.config.drain_window;
                 node.tell_workers(|| Item::Drain { window, occasion: Occasion::Isolated });
                 // Those who come in spite of that have the grace again.
-                ready_at = now + window;
+                sleep(window).await;
+                without = Duration::ZERO;
             }
         }
     };
