@@ -2,6 +2,8 @@
 
 #[path = "redis_failures/data.rs"]
 mod data;
+#[path = "redis_failures/failover.rs"]
+mod failover;
 #[path = "redis_failures/outages.rs"]
 mod outages;
 #[path = "redis_failures/repairs.rs"]

@@ -1,11 +1,11 @@
 //! The bounded mailbox of a worker: the node writes, the worker reads all of it at the start of a turn.
 
+use crate::shedding::Shed;
 use broker::Delivery;
 use protocol::order::Order;
 use protocol::{Channel, CloseCode, Position};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -27,15 +27,6 @@ impl Default for InboxConfig {
     }
 }
 
-/// Why connections are sent away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Occasion {
-    /// The node stops: the worker ends when nobody is left.
-    Stopping,
-    /// The node has been without its broker for too long: whoever is left when that is over may stay.
-    Isolated,
-}
-
 /// Something for a worker to do.
 #[derive(Debug)]
 pub enum Item {
@@ -47,6 +38,8 @@ pub enum Item {
         ticket: Ticket,
         /// Where it begins; absent in channels without positions.
         position: Option<Position>,
+        /// Whether the channel may have a state.
+        has_state: bool,
     },
     /// Publications, gaps and membership changes of one channel.
     Delivery {
@@ -56,13 +49,27 @@ pub enum Item {
         arrived: Instant,
     },
     /// An order from another node (or this one).
-    Order(Order),
-    /// Say goodbye to every connection over this long.
-    Drain {
-        /// How long.
-        window: Duration,
-        /// Why.
-        occasion: Occasion,
+    Order(Box<Order>),
+    /// Choose those who are to go, and tell them.
+    Shed {
+        /// Why, and how long they stay away.
+        shed: Arc<Shed>,
+        /// How many.
+        share: usize,
+    },
+    /// Close so many of those.
+    Wave {
+        /// Of which shedding.
+        shed: Arc<Shed>,
+        /// How many.
+        count: usize,
+    },
+    /// There are no more waves.
+    ShedEnds {
+        /// Of which shedding.
+        shed: Arc<Shed>,
+        /// Whether every connection is closed that is still there.
+        closes_rest: bool,
     },
     /// Close whatever is left with this code, then end.
     Stop(CloseCode),
@@ -153,7 +160,7 @@ impl Inbox {
         }
         queue.deliveries += 1;
         queue.bytes += bytes;
-        queue.mail.items.push_back(Item::Order(order));
+        queue.mail.items.push_back(Item::Order(Box::new(order)));
         drop(queue);
         self.arrived.notify_one();
         true
@@ -215,6 +222,7 @@ mod tests {
                 offset: Some(offset),
                 data: Payload::json("1"),
                 event: None,
+                retain: None,
                 from: None,
                 time_ms: 0,
                 echo: true,

@@ -1,22 +1,208 @@
 //! What a link needs to know.
 
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
+
+/// The port of a sentinel that names none.
+const SENTINEL_PORT: u16 = 26379;
+
 /// Where Redis is, and under which names to live there.
 #[derive(Clone)]
 pub struct LinkConfig {
-    /// `redis://[user:password@]host[:port][/db]`.
+    /// One Redis: `redis://[user:password@]host[:port][/db]`. With `sentinel`: the sentinels, separated by commas, of
+    /// which the first one may hold user, password and db of the primary, and the others may be bare `host:port`.
     pub url: String,
     /// Goes before every key and topic, so that several clusters can share one Redis.
     pub prefix: String,
+    /// The primary is asked of sentinels.
+    pub sentinel: Option<SentinelConfig>,
+}
+
+/// How sentinels are asked.
+#[derive(Clone)]
+pub struct SentinelConfig {
+    /// The name under which they watch the primary.
+    pub master: String,
+    /// Their own user, where they have users.
+    pub username: Option<String>,
+    /// Their own password, where they ask for one. That of the primary belongs into the URL.
+    pub password: Option<String>,
 }
 
 impl std::fmt::Debug for LinkConfig {
     /// Without the address: it may hold a password, and configurations end up in logs.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LinkConfig").field("prefix", &self.prefix).finish_non_exhaustive()
+        let master = self.sentinel.as_ref().map(|sentinel| &sentinel.master);
+        f.debug_struct("LinkConfig").field("prefix", &self.prefix).field("master", &master).finish_non_exhaustive()
     }
+}
+
+/// Why an address cannot be used; without the address itself, which may hold a password.
+#[derive(Debug, thiserror::Error)]
+pub enum AddressError {
+    /// Redis' own client cannot read it.
+    #[error("{0}")]
+    Unreadable(#[from] redis::RedisError),
+    /// One of several cannot be read.
+    #[error("address {0} of the sentinels: {1}")]
+    UnreadableSentinel(usize, redis::RedisError),
+    /// Sentinels live behind TCP.
+    #[error("address {0} of the sentinels: only redis://host:port or host:port can be a sentinel")]
+    NotTcp(usize),
+    /// Each sentinel leads to the same primary.
+    #[error("the sentinels' addresses name different users, passwords or dbs of the primary")]
+    Contradiction,
+}
+
+/// What is connected to.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    /// One Redis.
+    Single(ConnectionInfo),
+    /// The primary that sentinels name.
+    Sentinel {
+        sentinels: Vec<ConnectionInfo>,
+        /// Everything but the primary's address.
+        primary: RedisConnectionInfo,
+        master: String,
+    },
 }
 
 impl LinkConfig {
     /// The default prefix.
     pub const DEFAULT_PREFIX: &'static str = "gw:";
+
+    /// Checks the address or addresses; nothing is connected.
+    pub fn check(&self) -> Result<(), AddressError> {
+        self.place().map(drop)
+    }
+
+    pub(crate) fn place(&self) -> Result<Place, AddressError> {
+        let Some(sentinel) = &self.sentinel else {
+            return Ok(Place::Single(self.url.as_str().into_connection_info()?));
+        };
+        let mut own = RedisConnectionInfo::default().set_skip_set_lib_name();
+        if let Some(username) = &sentinel.username {
+            own = own.set_username(username);
+        }
+        if let Some(password) = &sentinel.password {
+            own = own.set_password(password);
+        }
+        let (mut username, mut password, mut db) = (None, None, None);
+        let mut sentinels = Vec::new();
+        for (at, address) in self.url.split(',').map(str::trim).enumerate() {
+            let (address, of_primary) = sentinel_address(address, at + 1)?;
+            // RESP2 and no db: older sentinels know neither HELLO nor SELECT.
+            sentinels.push(address.into_connection_info()?.set_redis_settings(own.clone()));
+            agree(&mut username, of_primary.username().map(str::to_owned))?;
+            agree(&mut password, of_primary.password().map(str::to_owned))?;
+            agree(&mut db, Some(of_primary.db()).filter(|db| *db != 0))?;
+        }
+        let mut primary = RedisConnectionInfo::default().set_db(db.unwrap_or_default());
+        if let Some(username) = username {
+            primary = primary.set_username(username);
+        }
+        if let Some(password) = password {
+            primary = primary.set_password(password);
+        }
+        Ok(Place::Sentinel { sentinels, primary, master: sentinel.master.clone() })
+    }
+}
+
+/// Takes what is said; whatever is said twice must be the same.
+fn agree<T: PartialEq>(known: &mut Option<T>, said: Option<T>) -> Result<(), AddressError> {
+    if known.is_some() && said.is_some() && *known != said {
+        return Err(AddressError::Contradiction);
+    }
+    *known = known.take().or(said);
+    Ok(())
+}
+
+/// A sentinel's address, and what stands in it about the primary.
+fn sentinel_address(text: &str, number: usize) -> Result<(ConnectionAddr, RedisConnectionInfo), AddressError> {
+    let text = if text.contains("://") { text.to_owned() } else { format!("redis://{text}") };
+    let names_port = redis::parse_redis_url(&text).is_some_and(|url| url.port().is_some());
+    let info = text.into_connection_info().map_err(|error| AddressError::UnreadableSentinel(number, error))?;
+    let address = match info.addr() {
+        ConnectionAddr::Tcp(host, port) => {
+            ConnectionAddr::Tcp(host.clone(), if names_port { *port } else { SENTINEL_PORT })
+        }
+        _ => return Err(AddressError::NotTcp(number)),
+    };
+    Ok((address, info.redis_settings().clone()))
+}
+
+/// RESP3, because only there a lost connection announces itself.
+pub(crate) fn resp3(settings: &RedisConnectionInfo) -> RedisConnectionInfo {
+    settings.clone().set_protocol(ProtocolVersion::RESP3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(url: &str) -> LinkConfig {
+        let sentinel =
+            SentinelConfig { master: "mymaster".into(), username: None, password: Some("of sentinels".into()) };
+        LinkConfig { url: url.into(), prefix: "gw:".into(), sentinel: Some(sentinel) }
+    }
+
+    fn place(url: &str) -> (Vec<String>, RedisConnectionInfo) {
+        match config(url).place() {
+            Ok(Place::Sentinel { sentinels, primary, .. }) => {
+                for sentinel in &sentinels {
+                    let own = sentinel.redis_settings();
+                    assert_eq!((own.password(), own.username(), own.db()), (Some("of sentinels"), None, 0));
+                }
+                (sentinels.iter().map(|s| s.addr().to_string()).collect(), primary)
+            }
+            other => panic!("{url}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn sentinels_are_separated_by_commas_and_their_port_has_a_default() {
+        for url in
+            ["redis://s1:26379,redis://s2:1,redis://s3:6379", "s1,s2:1,s3:6379", "redis://s1, s2:1 ,redis://s3:6379"]
+        {
+            assert_eq!(place(url).0, ["s1:26379", "s2:1", "s3:6379"], "{url}");
+        }
+        assert_eq!(place("redis://[::1]:7,[::2]").0, ["::1:7", "::2:26379"]);
+    }
+
+    #[test]
+    fn user_password_and_db_in_the_addresses_are_those_of_the_primary() {
+        for url in [
+            "redis://ann:s3cret@s1,s2,s3/3",
+            "s1,ann:s3cret@s2:5/3",
+            "ann:s3cret@s1/3,ann:s3cret@s2",
+            "s1/3,ann:s3cret@s2/3",
+        ] {
+            let (_, primary) = place(url);
+            assert_eq!(
+                (primary.username(), primary.password(), primary.db()),
+                (Some("ann"), Some("s3cret"), 3),
+                "{url}"
+            );
+        }
+        assert_eq!(place("s1").1.password(), None);
+    }
+
+    #[test]
+    fn faults_name_the_place_and_never_the_password() {
+        for (url, part) in [
+            ("redis://:s3cret@s1,:s3cret@", "address 2"),
+            ("redis://s1,unix:///run/s3cret", "address 2"),
+            ("redis://s1,http://:s3cret@s2", "address 2"),
+            ("", "address 1"),
+            ("redis://s1,,s2", "address 2"),
+            ("redis://:s3cret@s1,:other@s2", "different"),
+            ("redis://:s3cret@s1/1,s2/2", "different"),
+            ("redis://:s3cret@s1/x", "address 1"),
+        ] {
+            let fault = config(url).check().expect_err(url).to_string();
+            assert!(fault.contains(part) && !fault.contains("s3cret"), "{url}: {fault}");
+        }
+        assert!(!format!("{:?}", config("redis://:s3cret@s1")).contains("s3cret"));
+        assert!(!format!("{:?}", config("redis://:s3cret@s1").place()).contains("s3cret"));
+    }
 }

@@ -1,6 +1,6 @@
 //! A lane: one supervised connection for pipelines and scripts, re-made for ever, that knows when it is down.
 
-use crate::{Backoff, CONNECT_TIMEOUT, Link};
+use crate::{Backoff, CONNECT_TIMEOUT, Connected, Link};
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Pipeline, PushInfo, PushKind, ServerErrorKind, Value};
 use std::sync::Arc;
@@ -36,10 +36,12 @@ pub struct RedisClock {
 }
 
 impl RedisClock {
-    /// What Redis' clock shows at `when`, at the least: the answer to TIME had aged by its way back.
+    /// What Redis' clock shows at `when`, at the least: the answer to TIME had aged by its way back. Of a moment before
+    /// that answer it is as true as the two clocks went alike.
     pub fn at_least(&self, when: Instant) -> u64 {
-        let since = when.saturating_duration_since(self.at);
-        self.redis_ms.saturating_add(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let since = self.redis_ms.saturating_add(ms(when.saturating_duration_since(self.at)));
+        since.saturating_sub(ms(self.at.saturating_duration_since(when)))
     }
 }
 
@@ -49,6 +51,8 @@ struct Up {
     clock: RedisClock,
     /// Counts connections, so that those who must do something after each loss see every one.
     generation: u64,
+    /// Which primary it leads to.
+    primary: u64,
     fate: Arc<Fate>,
 }
 
@@ -101,6 +105,11 @@ impl Lane {
         self.state.borrow().as_ref().map(|up| up.clock)
     }
 
+    /// Which primary the connection leads to; 0 while there is none.
+    pub fn primary(&self) -> u64 {
+        self.state.borrow().as_ref().map_or(0, |up| up.primary)
+    }
+
     /// Waits until the connection stands and is another one than `seen`; returns its generation (from 1).
     pub async fn next_connection(&self, seen: u64) -> u64 {
         let mut state = self.state.clone();
@@ -115,8 +124,21 @@ impl Lane {
     /// Sends a pipeline in one write and returns one value for each command; a command's own error is a
     /// [`Value::ServerError`] in its place.
     pub async fn query(&self, pipe: &Pipeline, deadline: Instant) -> Result<Vec<Value>, LaneError> {
+        let up = self.state.borrow().clone();
+        self.query_over(up, pipe, deadline).await
+    }
+
+    /// As [`Lane::query`], and nothing is sent unless the connection leads to this primary.
+    pub async fn query_at(&self, primary: u64, pipe: &Pipeline, deadline: Instant) -> Result<Vec<Value>, LaneError> {
+        let up = self.state.borrow().clone().filter(|up| up.primary == primary);
+        self.query_over(up, pipe, deadline).await
+    }
+
+    async fn query_over(&self, up: Option<Up>, pipe: &Pipeline, deadline: Instant) -> Result<Vec<Value>, LaneError> {
+        // What a former primary is given now would be lost with all that it alone has.
+        let leads_on = |up: &Up| up.stands() && up.primary == self.link.primary();
+        let Some(mut up) = up.filter(leads_on) else { return Err(LaneError::Down) };
         let mut state = self.state.clone();
-        let Some(mut up) = state.borrow().clone().filter(Up::stands) else { return Err(LaneError::Down) };
         let generation = up.generation;
         let count = pipe.len();
         let metrics = self.link.metrics();
@@ -126,6 +148,8 @@ impl Lane {
         let failure = tokio::select! {
             biased;
             answers = answers => match answers {
+                // What a former primary has done may be undone.
+                Ok(Ok(_)) if up.primary != self.link.primary() => "another Redis has become primary".to_owned(),
                 Ok(Ok(values)) => {
                     if values.iter().any(is_read_only) {
                         // The primary has become a replica; whoever is primary now is found by connecting anew.
@@ -175,19 +199,25 @@ async fn supervise(link: Link, name: &'static str, scripts: &'static [&'static s
     let mut generation = 0;
     let mut complained = false;
     loop {
+        let mut primary = link.primary();
         match connect(&link, scripts).await {
-            Ok((connection, clock, fate)) => {
+            Ok((connected, clock, fate)) => {
                 generation += 1;
+                primary = connected.primary;
+                let connection = connected.connection;
                 if generation > 1 {
                     link.metrics().reconnects.with_label_values(&[name]).inc();
                 }
                 tracing::info!(lane = name, generation, "connected to Redis");
                 complained = false;
-                let up = Up { connection: connection.clone(), clock, generation, fate: fate.clone() };
+                let up = Up { connection: connection.clone(), clock, generation, primary, fate: fate.clone() };
                 state.send_replace(Some(up));
                 link.metrics().up.with_label_values(&[name]).set(1);
                 let since = Instant::now();
-                let cause = watch_over(connection, &state, &fate).await;
+                let cause = tokio::select! {
+                    cause = watch_over(connection, &state, &fate) => cause,
+                    () = link.moves_from(primary) => "another Redis is primary",
+                };
                 // One that broke at once was no success: a Redis that refuses everything is not asked in a hurry.
                 if since.elapsed() >= HEARTBEAT {
                     backoff.reset();
@@ -205,13 +235,11 @@ async fn supervise(link: Link, name: &'static str, scripts: &'static [&'static s
                 }
             }
         }
-        tokio::time::sleep(backoff.next_delay()).await;
+        link.pause(&mut backoff, primary).await;
     }
 }
 
-type Connected = (MultiplexedConnection, RedisClock, Arc<Fate>);
-
-async fn connect(link: &Link, scripts: &[&str]) -> Result<Connected, String> {
+async fn connect(link: &Link, scripts: &[&str]) -> Result<(Connected, RedisClock, Arc<Fate>), String> {
     let fate = Arc::new(Fate::default());
     let lost = fate.clone();
     let on_push = move |push: PushInfo| {
@@ -221,7 +249,8 @@ async fn connect(link: &Link, scripts: &[&str]) -> Result<Connected, String> {
         Ok::<(), redis::aio::SendError>(())
     };
     let attempt = async {
-        let mut connection = link.connect(on_push).await.map_err(|e| e.to_string())?;
+        let mut connected = link.connect(on_push).await.map_err(|e| e.to_string())?;
+        let connection = &mut connected.connection;
         let loads = script_loads(scripts);
         if !scripts.is_empty() {
             let loaded = connection.req_packed_commands(&loads, 0, loads.len()).await.map_err(|e| e.to_string())?;
@@ -229,8 +258,8 @@ async fn connect(link: &Link, scripts: &[&str]) -> Result<Connected, String> {
                 return Err(format!("a script was refused: {error:?}"));
             }
         }
-        let clock = ask_time(&mut connection).await?;
-        Ok((connection, clock, fate))
+        let clock = ask_time(connection).await?;
+        Ok((connected, clock, fate))
     };
     timeout(CONNECT_TIMEOUT * 2, attempt).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
 }
@@ -263,5 +292,19 @@ async fn watch_over(
             Ok(Err(_)) => return "it failed",
             Err(_) => return "Redis does not answer",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_clock_tells_later_and_earlier_moments() {
+        let at = Instant::now() + Duration::from_secs(60);
+        let clock = RedisClock { redis_ms: 100_000, at };
+        assert_eq!(clock.at_least(at), 100_000);
+        assert_eq!(clock.at_least(at + Duration::from_millis(1500)), 101_500);
+        assert_eq!(clock.at_least(at - Duration::from_millis(1500)), 98_500);
     }
 }

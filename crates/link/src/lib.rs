@@ -1,34 +1,39 @@
-//! One link to one Redis: how to connect, what keys and topics are called, and connections that are re-made for ever.
+//! One link to one Redis, or to whichever Redis sentinels name as primary: how to connect, what keys and topics are
+//! called, and connections that are re-made for ever.
 //!
 //! Nothing here knows what is stored or what a channel means. The crates above build on three things:
 //! [`KeySpace`] forms every name, [`Lane`] is a supervised connection for pipelines and scripts, and [`Link::pool`]
-//! serves reads that may wait.
+//! serves reads that may wait. Every connection knows the number of the primary it leads to, and is made anew when
+//! another one is named.
 
 pub mod backoff;
 pub mod config;
 pub mod keys;
 pub mod lane;
 pub mod metrics;
+pub mod pool;
+pub mod primary;
+mod sentinel;
 #[cfg(feature = "testing")]
 pub mod testing;
 
 pub use backoff::Backoff;
-pub use config::LinkConfig;
+pub use config::{LinkConfig, SentinelConfig};
 pub use keys::KeySpace;
 pub use lane::{Lane, LaneError, RedisClock};
 pub use metrics::LinkMetrics;
+pub use pool::Pool;
+pub use primary::{ConnectError, Connected};
+pub use sentinel::NoPrimary;
 
-use redis::aio::{AsyncPushSender, MultiplexedConnection};
-use redis::io::tcp::TcpSettings;
-use redis::{AsyncConnectionConfig, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
+use primary::Primaries;
+use redis::AsyncConnectionConfig;
+use redis::aio::AsyncPushSender;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a connection attempt may take before the next one begins.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Connections kept for reads: members, counts, histories.
-const POOL_SIZE: usize = 8;
 
 /// Why a link could not be made. Nothing has been connected yet: a Redis that is down is not among these.
 #[derive(Debug, thiserror::Error)]
@@ -36,35 +41,31 @@ pub enum LinkError {
     /// The address cannot be one.
     #[error("redis.url: {0}")]
     Url(#[from] redis::RedisError),
+    /// The address, or one of them, cannot be one.
+    #[error("redis.url: {0}")]
+    Address(#[from] config::AddressError),
     /// The pool refused its settings.
     #[error("redis.url: {0}")]
     Pool(String),
 }
 
-/// One Redis and the names used in it. Cheap to clone.
+/// One Redis, or one primary at a time, and the names used in it. Cheap to clone.
 #[derive(Clone)]
 pub struct Link {
-    client: redis::Client,
-    pool: deadpool_redis::Pool,
+    primaries: Primaries,
+    pool: Pool,
     keys: KeySpace,
     metrics: Arc<LinkMetrics>,
 }
 
 impl Link {
-    /// Checks the address and prepares to connect; connecting is left to those who need it.
+    /// Checks the address and prepares to connect; connecting is left to those who need it. With sentinels it must be
+    /// called within a tokio runtime, since they are asked from now on.
     pub fn new(config: &LinkConfig, metrics: LinkMetrics) -> Result<Self, LinkError> {
-        let info = resp3(config.url.as_str().into_connection_info()?);
-        let client = redis::Client::open(info.clone())?;
-        let manager = deadpool_redis::Manager::new(info).map_err(|e| LinkError::Pool(e.to_string()))?;
-        let pool = deadpool_redis::Pool::builder(manager)
-            .max_size(POOL_SIZE)
-            .runtime(deadpool_redis::Runtime::Tokio1)
-            .wait_timeout(Some(CONNECT_TIMEOUT))
-            .create_timeout(Some(CONNECT_TIMEOUT))
-            .recycle_timeout(Some(CONNECT_TIMEOUT))
-            .build()
-            .map_err(|e| LinkError::Pool(e.to_string()))?;
-        Ok(Self { client, pool, keys: KeySpace::new(&config.prefix), metrics: Arc::new(metrics) })
+        let metrics = Arc::new(metrics);
+        let primaries = Primaries::new(config.place()?, &metrics)?;
+        let pool = pool::pool(primaries.clone())?;
+        Ok(Self { primaries, pool, keys: KeySpace::new(&config.prefix), metrics })
     }
 
     /// The names of keys and topics.
@@ -73,7 +74,7 @@ impl Link {
     }
 
     /// Connections for reads that may wait. Each use costs a round trip more than a lane's, so publishing never uses it.
-    pub fn pool(&self) -> &deadpool_redis::Pool {
+    pub fn pool(&self) -> &Pool {
         &self.pool
     }
 
@@ -82,20 +83,35 @@ impl Link {
         &self.metrics
     }
 
-    /// One dedicated RESP3 connection; `on_push` is called in the connection's own task, also when it ends.
-    pub async fn connect(&self, on_push: impl AsyncPushSender) -> redis::RedisResult<MultiplexedConnection> {
+    /// One dedicated RESP3 connection; `on_push` is called in the connection's own task, also when it ends. Whoever holds
+    /// it gives it up when [`Link::moves_from`] says so.
+    pub async fn connect(&self, on_push: impl AsyncPushSender) -> Result<Connected, ConnectError> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             // Deadlines belong to callers: they know what an answer is worth after a while.
             .set_response_timeout(None)
             .set_push_sender(on_push);
-        self.client.get_multiplexed_async_connection_with_config(&config).await
+        self.primaries.connect(&config).await
     }
-}
 
-/// RESP3, because only there a lost connection announces itself; TCP_NODELAY, because a turn's commands are one write.
-fn resp3(info: ConnectionInfo) -> ConnectionInfo {
-    let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-    let tcp = TcpSettings::default().set_nodelay(true);
-    info.set_redis_settings(redis).set_tcp_settings(tcp)
+    /// The number of the primary that was named last, as [`Connected::primary`].
+    pub fn primary(&self) -> u64 {
+        self.primaries.present()
+    }
+
+    /// Waits until another Redis is primary than the one with this number: for ever, where there is but one Redis.
+    ///
+    /// A connection to the former primary may go on as if nothing had happened: a replica takes subscriptions too, and
+    /// one that was cut off from the sentinels takes publications that will be lost.
+    pub async fn moves_from(&self, primary: u64) {
+        self.primaries.moves_from(primary).await;
+    }
+
+    /// Waits before the next attempt to connect, but no longer than until another primary is known.
+    pub async fn pause(&self, backoff: &mut Backoff, primary: u64) {
+        tokio::select! {
+            () = tokio::time::sleep(backoff.next_delay()) => {}
+            () = self.moves_from(primary) => {}
+        }
+    }
 }

@@ -13,6 +13,8 @@ pub struct LinkMetrics {
     pub reconnects: IntCounterVec,
     /// 1 while the connection stands.
     pub up: IntGaugeVec,
+    /// Times that sentinels named another Redis as primary.
+    pub failovers: IntCounter,
     /// Scripts loaded again because Redis had forgotten them.
     pub script_reloads: IntCounter,
 }
@@ -26,12 +28,14 @@ impl LinkMetrics {
             errors: by_lane("redis_errors_total", "Flights to Redis that failed or were not answered in time")?,
             reconnects: by_lane("redis_reconnects_total", "Redis connections made anew after a loss")?,
             up: IntGaugeVec::new(Opts::new("redis_up", "1 while the Redis connection stands"), &["lane"])?,
+            failovers: IntCounter::new("redis_failovers_total", "Times that sentinels named another Redis as primary")?,
             script_reloads: IntCounter::new("redis_script_reloads_total", "Scripts loaded again into Redis")?,
         };
         registry.register(Box::new(metrics.commands.clone()))?;
         registry.register(Box::new(metrics.errors.clone()))?;
         registry.register(Box::new(metrics.reconnects.clone()))?;
         registry.register(Box::new(metrics.up.clone()))?;
+        registry.register(Box::new(metrics.failovers.clone()))?;
         registry.register(Box::new(metrics.script_reloads.clone()))?;
         Ok(metrics)
     }

@@ -1,5 +1,6 @@
 //! One write to Redis: entries grouped into calls, one for each channel and retention, and what the answers mean.
 
+use super::positions::Mark;
 use super::queue::Entry;
 use super::scripts;
 use crate::{KEY_TTL, META_TTL, Outcome, PublishError, Retention, epoch::random_epoch};
@@ -26,8 +27,8 @@ pub(super) struct Group {
 
 /// What became of a group.
 pub(super) enum Landing {
-    /// The script ran, and its publishers have been answered.
-    Published,
+    /// The script ran, and its publishers have been answered; the newest publication of them, if any is new.
+    Published(Option<(Channel, Mark)>),
     /// Its publishers have been answered; Redis was not asked to keep anything.
     Done,
     /// Redis does not know the script: nothing was done, and it may be sent again.
@@ -83,18 +84,19 @@ impl Group {
 
     fn script_call(&self, retention: Retention, keys: &KeySpace, clock: RedisClock) -> Cmd {
         let channel = &self.channel;
-        let mut names = vec![keys.meta(channel), keys.log(channel), keys.topic(channel)];
+        let mut names = vec![keys.meta(channel), keys.log(channel), keys.topic(channel), keys.state(channel)];
         let idempotency = self.entries.iter().filter_map(|entry| entry.key.as_ref());
         names.extend(idempotency.map(|key| keys.idempotency(channel, key)));
         let mut command = scripts::publish(&names);
         command.arg(random_epoch()).arg(retention.size);
-        let ttl = retention.ttl.min(TTL_MAX);
-        command.arg(ms(ttl)).arg(ms(META_TTL.max(ttl))).arg(ms(KEY_TTL));
+        let (state, ttl, state_ttl) = (retention.state, retention.ttl.min(TTL_MAX), retention.state.ttl.min(TTL_MAX));
+        command.arg(ms(ttl)).arg(ms(META_TTL.max(ttl).max(state_ttl))).arg(ms(KEY_TTL));
+        command.arg(state.keys).arg(state.bytes).arg(ms(state_ttl));
         let now = Instant::now();
         for entry in &self.entries {
             let margin = MARGIN.min(entry.deadline.saturating_duration_since(now) / 4);
             command.arg(clock.at_least(entry.deadline).saturating_sub(ms(margin)));
-            command.arg(if entry.key.is_some() { "1" } else { "0" }).arg(&entry.record[..]);
+            command.arg(if entry.key.is_some() { "1" } else { "0" }).arg(&entry.retains[..]).arg(&entry.record[..]);
         }
         command
     }
@@ -110,14 +112,18 @@ impl Group {
             Value::Array(answers) => {
                 let mut answers = answers.into_iter();
                 let epoch = answers.next().and_then(text).map(Epoch::from);
+                let mut newest = None;
                 for entry in self.entries {
                     let outcome = match (&epoch, answers.next()) {
-                        (Some(epoch), Some(answer)) => outcome(epoch, answer),
+                        (Some(epoch), Some(answer)) => {
+                            newest = new_mark(epoch, &answer, &entry).or(newest);
+                            outcome(epoch, answer)
+                        }
                         _ => Err(PublishError::UnknownOutcome),
                     };
                     entry.answer(outcome);
                 }
-                Landing::Published
+                Landing::Published(newest.map(|mark| (self.channel, mark)))
             }
             _ => {
                 self.answer(&Err(PublishError::UnknownOutcome));
@@ -138,9 +144,17 @@ impl Group {
     }
 }
 
+/// Where a publication went that has not been there before.
+fn new_mark(epoch: &Epoch, answer: &Value, entry: &Entry) -> Option<Mark> {
+    let Value::Int(offset) = answer else { return None };
+    let offset = u64::try_from(*offset).ok().filter(|offset| *offset > 0)?;
+    Some(Mark { epoch: epoch.clone(), offset, stamp: Some(entry.stamp) })
+}
+
 fn outcome(epoch: &Epoch, answer: Value) -> Outcome {
     match answer {
         Value::Int(0) => Err(PublishError::Unavailable),
+        Value::Int(-1) => Err(PublishError::StateFull),
         Value::Int(offset) => {
             let offset = u64::try_from(offset).map_err(|_| PublishError::UnknownOutcome)?;
             Ok(Some(Position { epoch: epoch.clone(), offset }))

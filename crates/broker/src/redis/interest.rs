@@ -10,6 +10,7 @@ mod wanted;
 
 use super::orders;
 use super::positions::{Out, Step, Track};
+use super::told::Told;
 use crate::metrics::BrokerMetrics;
 use crate::{Delivery, Sink};
 use bytes::Bytes;
@@ -19,8 +20,12 @@ use protocol::{Channel, Publication};
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
+
+/// Other nodes ask the sentinels every 500 ms, which may take as long to answer.
+const SETTLING: Duration = Duration::from_secs(1);
 
 /// How one channel without positions stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +54,10 @@ struct Subscription {
 struct State {
     /// Counts connections; what comes over earlier ones is ignored.
     connection: u64,
+    /// Which primary it leads to.
+    primary: u64,
+    /// When it was last another one than before.
+    moved_at: Option<Instant>,
     last_round: u64,
     subscriptions: HashMap<Channel, Subscription>,
     /// Channels for which the connection may not match what is wanted.
@@ -68,6 +77,7 @@ pub(super) struct Interest {
     node_topic: String,
     control_topic: String,
     sink: Arc<dyn Sink>,
+    told: Arc<Told>,
     metrics: BrokerMetrics,
     held_max: usize,
     state: Mutex<State>,
@@ -88,6 +98,7 @@ impl Interest {
         keys: &KeySpace,
         node: &str,
         sink: Arc<dyn Sink>,
+        told: Arc<Told>,
         held_max: usize,
         metrics: &BrokerMetrics,
     ) -> Self {
@@ -96,6 +107,7 @@ impl Interest {
             control_topic: keys.control_topic(),
             keys: keys.clone(),
             sink,
+            told,
             metrics: metrics.clone(),
             held_max,
             state: Mutex::default(),
@@ -121,6 +133,23 @@ impl Interest {
     /// How many messages have been heard over all connections.
     pub(super) fn heard(&self) -> u64 {
         self.heard.load(Ordering::Relaxed)
+    }
+
+    /// Which primary the present connection leads to, or the last one did. Only what is read there belongs to what comes
+    /// over the connection: another Redis may have another past under the same offsets.
+    pub(super) fn primary(&self) -> u64 {
+        self.lock().primary
+    }
+
+    /// Until when no epoch is ended, if so: another Redis has just become primary, and other nodes may still be publishing
+    /// to the one before. What that one takes is lost, and is better told together.
+    pub(super) fn settles_at(&self) -> Option<Instant> {
+        self.lock().moved_at.map(|at| at + SETTLING).filter(|until| *until > Instant::now())
+    }
+
+    /// Positions that this node has told somebody of.
+    pub(super) fn told(&self) -> &Told {
+        &self.told
     }
 
     /// Waits until the probe with this number, or a later one, has come back.
@@ -205,9 +234,15 @@ impl Interest {
             (Stand::Plain(Plain::Lost), Envelope::Membership(change)) if is_stale => {
                 self.sink.deliver(Delivery::Membership { channel, change });
             }
+            (Stand::Positioned(track), Envelope::Renewed) => {
+                track.unreadable();
+                if subscription.is_confirmed {
+                    self.ask(asking, channel);
+                }
+            }
             (Stand::Plain(plain), envelope) => {
                 self.make_live(&channel, plain);
-                self.sink.deliver(without_positions(channel, envelope));
+                without_positions(channel, envelope).into_iter().for_each(|delivery| self.sink.deliver(delivery));
             }
             (Stand::Positioned(track), Envelope::Publications { epoch: Some(epoch), publications }) => {
                 *held_bytes -= track.held_bytes();
@@ -219,7 +254,7 @@ impl Interest {
                 }
             }
             (Stand::Positioned(track), envelope) if track.is_open() => {
-                self.sink.deliver(without_positions(channel, envelope));
+                without_positions(channel, envelope).into_iter().for_each(|delivery| self.sink.deliver(delivery));
             }
             (Stand::Positioned(_), _) => {}
         }
@@ -242,7 +277,7 @@ impl Interest {
         for out in step.out {
             let channel = channel.clone();
             self.sink.deliver(match out {
-                Out::Opened(position) => Delivery::Opened { channel, position: Some(position) },
+                Out::Opened(position, has_state) => Delivery::Opened { channel, position: Some(position), has_state },
                 Out::Publications(epoch, publications) => {
                     Delivery::Publications { channel, epoch: Some(epoch), publications }
                 }
@@ -268,13 +303,14 @@ impl State {
 }
 
 /// Where there are no positions, there is no promise that offsets go on: none are shown.
-fn without_positions(channel: Channel, envelope: Envelope) -> Delivery {
-    match envelope {
+fn without_positions(channel: Channel, envelope: Envelope) -> Option<Delivery> {
+    Some(match envelope {
         Envelope::Membership(change) => Delivery::Membership { channel, change },
+        Envelope::Renewed => return None,
         Envelope::Publications { publications, .. } => {
             let bare = |publication| Publication { offset: None, ..publication };
             let publications = publications.into_iter().map(bare).collect();
             Delivery::Publications { channel, epoch: None, publications }
         }
-    }
+    })
 }

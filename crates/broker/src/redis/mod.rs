@@ -12,6 +12,7 @@ mod reader;
 mod reading;
 mod scripts;
 mod subscriber;
+mod told;
 
 pub use config::BrokerConfig;
 
@@ -31,6 +32,7 @@ use std::time::Duration;
 use subscriber::Subscriber;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
+use told::Told;
 
 /// How long an order may take to reach Redis.
 const ORDER_PATIENCE: Duration = Duration::from_secs(2);
@@ -48,8 +50,9 @@ pub struct RedisBroker {
 impl RedisBroker {
     /// Starts connecting in the background. `node` is `<id>.<incarnation>`; orders to it arrive here.
     pub fn start(link: Link, node: &str, sink: Arc<dyn Sink>, config: &BrokerConfig, metrics: BrokerMetrics) -> Self {
-        let publisher = Publisher::start(&link, config, &metrics);
-        let interest = Arc::new(Interest::new(link.keys(), node, sink, config.held_bytes, &metrics));
+        let told = Arc::new(Told::new());
+        let publisher = Publisher::start(&link, node, &told, config, &metrics);
+        let interest = Arc::new(Interest::new(link.keys(), node, sink, told, config.held_bytes, &metrics));
         let is_subscribed = Arc::new(AtomicBool::new(false));
         let subscriber = Subscriber {
             link: link.clone(),
@@ -101,7 +104,13 @@ impl Broker for RedisBroker {
     }
 
     fn history(&self, channel: &Channel, range: Range) -> BoxFuture<'static, Result<Page, Unavailable>> {
-        history::read(self.link.clone(), channel.clone(), range, self.metrics.clone()).boxed()
+        let (link, interest) = (self.link.clone(), self.interest.clone());
+        history::read(link, interest, channel.clone(), range, self.metrics.clone()).boxed()
+    }
+
+    fn state(&self, channel: &Channel) -> BoxFuture<'static, Result<Page, Unavailable>> {
+        let (link, interest) = (self.link.clone(), self.interest.clone());
+        history::read_state(link, interest, channel.clone(), self.metrics.clone()).boxed()
     }
 
     fn direct(&self, node: &str, order: Bytes) -> BoxFuture<'static, Result<bool, Unavailable>> {

@@ -18,10 +18,10 @@ const PAST_MAX: usize = 4;
 
 /// A position, and the stamp of the publication there if it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Mark {
-    epoch: Epoch,
-    offset: u64,
-    stamp: Option<u64>,
+pub(super) struct Mark {
+    pub(super) epoch: Epoch,
+    pub(super) offset: u64,
+    pub(super) stamp: Option<u64>,
 }
 
 impl Mark {
@@ -30,7 +30,7 @@ impl Mark {
     }
 
     /// Whether Redis now holds an older state of the channel than the one this mark was taken from.
-    fn is_ahead_of(&self, reading: &Reading) -> bool {
+    pub(super) fn is_ahead_of(&self, reading: &Reading) -> bool {
         if reading.top < self.offset {
             return true;
         }
@@ -41,6 +41,14 @@ impl Mark {
             first.filter(|p| p.offset == Some(self.offset)).map(|p| p.stamp)
         };
         matches!((self.stamp, here), (Some(seen), Some(here)) if seen != here)
+    }
+
+    /// Whether these publications, with consecutive offsets, come from a log in which another publication has this
+    /// offset. A repeat of what a reading has brought does not.
+    fn is_contradicted_by(&self, publications: &[Publication]) -> bool {
+        let first = publications.first().and_then(|p| p.offset).unwrap_or(u64::MAX);
+        let here = self.offset.checked_sub(first).and_then(|at| publications.get(usize::try_from(at).ok()?));
+        matches!((self.stamp, here), (Some(seen), Some(here)) if seen != here.stamp)
     }
 }
 
@@ -55,6 +63,8 @@ pub(super) struct Reading {
     pub(super) top: u64,
     /// The stamp of the newest publication.
     pub(super) stamp: Option<u64>,
+    /// Whether the channel has a state.
+    pub(super) has_state: bool,
     /// What the log holds, if it was asked for.
     pub(super) log: Option<Log>,
 }
@@ -80,7 +90,8 @@ pub(super) struct Ask {
 /// What to deliver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Out {
-    Opened(Position),
+    /// With whether there is a state.
+    Opened(Position, bool),
     Publications(Epoch, Vec<Publication>),
     Gap(Option<(u64, u64)>, Position),
 }
@@ -159,7 +170,12 @@ impl Track {
         self.waiting = Some(Held::default());
     }
 
-    /// Something came that cannot be read: something may be missing.
+    /// Where it stands, once it is open.
+    pub(super) fn mark(&self) -> Option<&Mark> {
+        self.mark.as_ref()
+    }
+
+    /// Something came that cannot be read, or that says that the epoch has ended: something may be missing.
     pub(super) fn unreadable(&mut self) {
         if self.waiting.is_none() {
             self.missing = true;
@@ -173,7 +189,9 @@ impl Track {
     pub(super) fn arrived(&mut self, epoch: Epoch, publications: Vec<Publication>, room: usize) -> Step {
         let mut step = Step::default();
         let rest = match (&mut self.mark, &self.waiting) {
-            (Some(mark), None) if mark.epoch == epoch => accept(mark, publications, &mut step),
+            (Some(mark), None) if mark.epoch == epoch && !mark.is_contradicted_by(&publications) => {
+                accept(mark, publications, &mut step)
+            }
             _ => publications,
         };
         if !rest.is_empty() {
@@ -207,7 +225,7 @@ impl Track {
         }
         let Some(mark) = &mut self.mark else {
             let mark = Mark { epoch: reading.epoch, offset: reading.top, stamp: reading.stamp };
-            step.out.push(Out::Opened(mark.position()));
+            step.out.push(Out::Opened(mark.position(), reading.has_state));
             self.mark = Some(mark);
             return self.settle(step);
         };

@@ -1,5 +1,7 @@
 //! The reading task: where subscriptions begin, whether quiet channels missed anything, and what is missing.
 
+mod suspects;
+
 use super::interest::Interest;
 use super::positions::Ask;
 use super::reading::{self, Answer, Part};
@@ -30,7 +32,8 @@ pub(super) struct Reader {
     lane: Lane,
     keys: KeySpace,
     metrics: BrokerMetrics,
-    /// Channels that Redis refused to read. They are set aside for a while, so that others need not wait for them.
+    /// Channels that Redis refused to read, or whose epoch may not end yet. They are set aside for a while, so that others
+    /// need not wait for them.
     refused: HashSet<Channel>,
     refused_until: Instant,
     has_complained: bool,
@@ -55,17 +58,18 @@ impl Reader {
     pub(super) async fn run(mut self) {
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_CEILING);
         loop {
-            let asks = tokio::select! {
+            let served = tokio::select! {
                 () = sleep_until(self.refused_until), if !self.refused.is_empty() => {
                     self.refused.drain().for_each(|channel| self.interest.ask_again(&channel));
                     continue;
                 }
-                asks = self.interest.take_asks(METAS) => asks,
+                asks = self.interest.take_asks(METAS) => self.serve(asks).await,
+                () = suspects::to_be_questioned(&self.interest) => self.question().await,
             };
-            match self.serve(asks).await {
+            match served {
                 Ok(()) => {
                     backoff.reset();
-                    self.has_complained &= !self.refused.is_empty();
+                    self.has_complained &= !self.refused.is_empty() || self.interest.told().has_resting();
                 }
                 Err(Failed(error)) => {
                     self.complain(&error);
@@ -129,7 +133,7 @@ impl Reader {
     /// Sends the commands and brings each answer to its track; returns the epochs that must end.
     async fn bring(&mut self, asks: &[(Channel, Ask)], pipe: &Pipeline) -> Result<Vec<(Channel, u64, Epoch)>, Failed> {
         let deadline = Instant::now() + PATIENCE;
-        let answers = match self.lane.query(pipe, deadline).await {
+        let answers = match self.lane.query_at(self.interest.primary(), pipe, deadline).await {
             Ok(answers) => answers,
             Err(error) => {
                 asks.iter().for_each(|(channel, _)| self.interest.ask_again(channel));
@@ -143,15 +147,20 @@ impl Reader {
                 Ok(answer) => {
                     self.metrics.undecodable.inc_by(answer.undecodable() as u64);
                     let reading = answer.reading(ask.log_from.map(|_| ENTRIES + 1));
-                    if let Some(epoch) = self.interest.read(channel, ask.round, reading) {
-                        ended.push((channel.clone(), ask.round, epoch));
+                    match (self.interest.read(channel, ask.round, reading), self.interest.settles_at()) {
+                        (Some(epoch), None) => ended.push((channel.clone(), ask.round, epoch)),
+                        (Some(_), Some(until)) => self.set_aside(channel, until),
+                        (None, _) => {}
                     }
                 }
                 Err(Refusal::NoScript) => {
                     is_script_known = false;
                     self.interest.ask_again(channel);
                 }
-                Err(Refusal::Other(error)) => self.set_aside(channel, &error),
+                Err(Refusal::Other(error)) => {
+                    self.complain(&error);
+                    self.set_aside(channel, Instant::now() + RETRY_CEILING);
+                }
             }
         }
         if !is_script_known {
@@ -160,10 +169,9 @@ impl Reader {
         Ok(ended)
     }
 
-    fn set_aside(&mut self, channel: &Channel, error: &str) {
-        self.complain(error);
+    fn set_aside(&mut self, channel: &Channel, until: Instant) {
         if self.refused.is_empty() {
-            self.refused_until = Instant::now() + RETRY_CEILING;
+            self.refused_until = until;
         }
         self.refused.insert(channel.clone());
     }

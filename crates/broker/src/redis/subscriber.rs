@@ -3,7 +3,7 @@
 use super::interest::Interest;
 use super::orders;
 use crate::metrics::BrokerMetrics;
-use link::{Backoff, KeySpace, Link};
+use link::{Backoff, Connected, KeySpace, Link};
 use protocol::Channel;
 use redis::aio::{MultiplexedConnection, SendError};
 use redis::{PushInfo, PushKind, Value};
@@ -42,6 +42,7 @@ impl Subscriber {
         let mut had_connection = false;
         loop {
             let number = self.interest.begin_connection();
+            let primary = self.link.primary();
             let Err(cause) = self.connect_and_serve(number).await;
             if self.is_confirmed.swap(false, Ordering::AcqRel) {
                 tracing::warn!(cause, "the subscriber connection to Redis is lost; reconnecting");
@@ -52,7 +53,7 @@ impl Subscriber {
                 tracing::warn!(cause, "cannot subscribe at Redis; trying on");
                 complained = true;
             }
-            sleep(backoff.next_delay()).await;
+            self.link.pause(&mut backoff, primary).await;
             self.metrics.reconnects.inc_by(u64::from(std::mem::take(&mut had_connection)));
         }
     }
@@ -60,13 +61,16 @@ impl Subscriber {
     async fn connect_and_serve(&self, number: u64) -> Result<std::convert::Infallible, String> {
         let broken = Arc::new(Notify::new());
         let on_push = receiver(number, self.interest.clone(), broken.clone());
-        let connection = timeout(PATIENCE, self.link.connect(on_push)).await;
-        let mut connection = connection.map_err(|_| "no answer in time")?.map_err(|e| e.to_string())?;
+        let connected = timeout(PATIENCE, self.link.connect(on_push)).await;
+        let Connected { mut connection, primary } =
+            connected.map_err(|_| "no answer in time")?.map_err(|e| e.to_string())?;
+        self.interest.connected_to(primary);
         let own_topics = [self.interest.node_topic(), self.interest.control_topic()];
         answered(connection.subscribe(&own_topics[..])).await?;
         tokio::select! {
             biased;
             () = broken.notified() => Err("it broke".to_owned()),
+            () = self.link.moves_from(primary) => Err("another Redis is primary".to_owned()),
             result = self.probe(number, connection.clone()) => result,
             result = self.keep_in_step(connection) => result,
         }

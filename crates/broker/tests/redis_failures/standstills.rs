@@ -100,7 +100,7 @@ async fn a_channel_that_is_opened_right_after_a_standstill_begins_after_it() {
     node.broker.unsubscribe(&left);
     node.broker.subscribe(&left, false);
     node.broker.subscribe(&live, false);
-    let opened = |channel: &Channel| Delivery::Opened { channel: channel.clone(), position: None };
+    let opened = |channel: &Channel| Delivery::Opened { channel: channel.clone(), position: None, has_state: false };
     let mut delivered = [node.inbox.next().await, node.inbox.next().await];
     delivered.sort_by_key(|delivery| *delivery == opened(&live));
     assert_eq!(delivered, [opened(&left), opened(&live)]);

@@ -5,9 +5,9 @@ pub(crate) mod proxy;
 
 use broker::metrics::BrokerMetrics;
 use broker::redis::{BrokerConfig, RedisBroker};
-use broker::{Broker, Delivery, Health, Outcome, Publish, Retention, Sink};
+use broker::{Broker, Delivery, Health, Outcome, Publish, Retention, Sink, StateLimits};
 use link::testing::RedisServer;
-use link::{Link, LinkConfig, LinkMetrics};
+use link::{Link, LinkConfig, LinkMetrics, SentinelConfig};
 use prometheus::Registry;
 use protocol::{Channel, Payload, Position, Publication};
 use std::collections::VecDeque;
@@ -19,7 +19,9 @@ use tokio::time::{Instant, sleep, timeout};
 /// How long a test waits for what must come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub(crate) const RETENTION: Retention = Retention { size: 1_000_000, ttl: Duration::from_secs(600) };
+pub(crate) const STATE: StateLimits = StateLimits { keys: 5, bytes: 2_000, ttl: Duration::from_secs(3600) };
+
+pub(crate) const RETENTION: Retention = Retention { size: 1_000_000, ttl: Duration::from_secs(600), state: STATE };
 
 /// A node: its broker, and what it has been delivered.
 pub(crate) struct Node {
@@ -61,10 +63,20 @@ impl Inbox {
         self.deliveries.lock().expect("the inbox").drain(..).collect()
     }
 
+    /// Whether the publication at this position is among what has been delivered and not been taken.
+    pub(crate) fn holds(&self, position: &Position) -> bool {
+        self.deliveries.lock().expect("the inbox").iter().any(|delivery| match delivery {
+            Delivery::Publications { epoch: Some(epoch), publications, .. } if *epoch == position.epoch => {
+                publications.iter().any(|p| p.offset == Some(position.offset))
+            }
+            _ => false,
+        })
+    }
+
     /// The next delivery, which is the opening of the channel; where it begins.
     pub(crate) async fn opened(&self, channel: &Channel) -> Option<Position> {
         match self.next().await {
-            Delivery::Opened { channel: opened, position } if opened == *channel => position,
+            Delivery::Opened { channel: opened, position, .. } if opened == *channel => position,
             other => panic!("{channel} should have been opened, but: {other:?}"),
         }
     }
@@ -142,7 +154,16 @@ pub(crate) fn channel(name: &str) -> Channel {
 
 pub(crate) fn publication(text: &str) -> Publication {
     let data = Payload::text(text.to_owned());
-    Publication { offset: None, data, event: None, from: None, time_ms: 7, echo: true, stamp: fastrand::u64(..) }
+    Publication {
+        offset: None,
+        data,
+        event: None,
+        retain: None,
+        from: None,
+        time_ms: 7,
+        echo: true,
+        stamp: fastrand::u64(..),
+    }
 }
 
 pub(crate) fn text_of(publication: &Publication) -> String {
@@ -160,6 +181,19 @@ pub(crate) fn passing(channel: &Channel, text: &str) -> Publish {
     Publish { channel: channel.clone(), publication: publication(text), retention: None, key: None, deadline }
 }
 
+/// A publication that the channel's state keeps under a key.
+pub(crate) fn retained(channel: &Channel, key: &str, text: &str) -> Publish {
+    let publication = Publication { retain: Some(key.into()), ..publication(text) };
+    Publish { publication, ..kept(channel, text) }
+}
+
+/// A publication that takes a key out of the channel's state.
+pub(crate) fn removed(channel: &Channel, key: &str) -> Publish {
+    let retained = retained(channel, key, "");
+    let publication = Publication { data: Payload::json("null"), ..retained.publication };
+    Publish { publication, ..retained }
+}
+
 /// A publication with an idempotency key.
 pub(crate) fn keyed(channel: &Channel, text: &str, key: &str) -> Publish {
     Publish { key: Some(key.to_owned()), ..kept(channel, text) }
@@ -171,14 +205,27 @@ pub(crate) fn offset(outcome: &Outcome) -> u64 {
 
 /// A node on a Redis, from its first moment.
 pub(crate) fn start_node(url: &str, prefix: &str, name: &str, config: &BrokerConfig) -> Node {
+    let link = LinkConfig { url: url.to_owned(), prefix: prefix.to_owned(), sentinel: None };
+    start_node_at(&link, name, config)
+}
+
+fn start_node_at(link: &LinkConfig, name: &str, config: &BrokerConfig) -> Node {
     let registry = Registry::new();
-    let config_of_link = LinkConfig { url: url.to_owned(), prefix: prefix.to_owned() };
     let metrics = LinkMetrics::new(&registry).expect("metrics");
-    let link = Link::new(&config_of_link, metrics).expect("a link");
+    let link = Link::new(link, metrics).expect("a link");
     let inbox = Arc::new(Inbox::default());
     let metrics = BrokerMetrics::new(&registry).expect("metrics");
     let broker = RedisBroker::start(link, name, inbox.clone(), config, metrics);
     Node { broker: Arc::new(broker), inbox, registry }
+}
+
+/// A node on whichever Redis these sentinels name, once it is ready.
+pub(crate) async fn sentinel_node(sentinels: &str, name: &str) -> Node {
+    let sentinel = Some(SentinelConfig { master: "mymaster".to_owned(), username: None, password: None });
+    let link = LinkConfig { url: sentinels.to_owned(), prefix: LinkConfig::DEFAULT_PREFIX.to_owned(), sentinel };
+    let node = start_node_at(&link, name, &BrokerConfig::default());
+    node.until_ready(true).await;
+    node
 }
 
 /// A node on a Redis, once it is ready.

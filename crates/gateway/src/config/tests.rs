@@ -115,3 +115,65 @@ fn namespaces_are_tried_in_order() {
     assert_eq!(other.history.map(|h| (h.size, h.ttl)), Some((5, Duration::from_secs(60))));
     assert!(!other.presence);
 }
+
+#[test]
+fn what_a_state_holds_is_a_matter_of_its_namespace() {
+    let load = |text: &str| {
+        let file = file(text);
+        Config::load(&Sources { file: Some(file.path()), environment: environment(&[]), overrides: vec![] })
+    };
+    let config = load(
+        "[[namespace]]\npattern = \"cursor:*\"\nstate.keys = 5\nstate.bytes = \"4KiB\"\nstate.ttl = \"1m\"\n\
+         [[namespace]]\npattern = \"none:*\"\nstate.keys = 0\n[[namespace]]\npattern = \"*\"\n",
+    )
+    .expect("namespaces");
+    let of = |channel| {
+        let state = config.policy.namespace(channel).and_then(|n| n.history).expect("history").state;
+        (state.keys, state.bytes, state.ttl.as_secs())
+    };
+    assert_eq!((of("cursor:1"), of("none:1"), of("a")), ((5, 4096, 60), (0, 262_144, 86_400), (1000, 262_144, 86_400)));
+    let error = load(
+        "[[namespace]]\npattern = \"a\"\nhistory.size = 0\nstate.keys = 1\n\
+         [[namespace]]\npattern = \"b\"\nstate.ttl = \"0s\"\nstate.key = 1\n",
+    );
+    let error = error.expect_err("faults").to_string();
+    for part in ["namespace 1: state: needs history", "namespace 2: state.ttl: is not zero", "namespace 2: state.key: "]
+    {
+        assert!(error.contains(part), "{part:?} is not in:\n{error}");
+    }
+}
+
+#[test]
+fn sentinels_are_asked_only_where_the_mode_says_so() {
+    let sentinels = "redis.url=redis://:passw0rd@s1,s2:26380,s3/2";
+    let of = |overrides: &[&str]| Config::from_overrides(overrides).expect("a configuration").redis.expect("a Redis");
+    let redis = of(&["redis.mode=sentinel", sentinels]);
+    assert_eq!(redis.sentinel.as_ref().expect("sentinels").master, "mymaster");
+    let more = ["redis.sentinel.master=main", "redis.sentinel.username=ann", "redis.sentinel.password=s3cret"];
+    let config = Config::from_overrides(&[&["redis.mode=sentinel", sentinels][..], &more].concat()).expect("more");
+    let sentinel = config.redis.as_ref().and_then(|redis| redis.sentinel.as_ref()).expect("sentinels");
+    assert_eq!((&*sentinel.master, sentinel.password.as_deref()), ("main", Some("s3cret")));
+    let shown = config.known.iter().map(|k| k.value.as_str()).collect::<String>() + &format!("{config:?}");
+    assert!(!shown.contains("s3cret") && !shown.contains("passw0rd"));
+    assert!(of(&["redis.url=redis://h"]).sentinel.is_none());
+    assert!(of(&["redis.url=redis://:a,b@h"]).sentinel.is_none(), "one address, with a comma in its password");
+}
+
+#[test]
+fn what_cannot_be_a_way_to_redis_is_a_fault_that_shows_no_password() {
+    for (overrides, part) in [
+        (
+            &["redis.mode=cluster", "redis.url=redis://h"][..],
+            "redis.mode (GW_REDIS__MODE): `cluster`: Redis Cluster is not",
+        ),
+        (&["redis.mode=sentry"], "redis.mode (GW_REDIS__MODE): `sentry`"),
+        (&["redis.mode=sentinel"], "needs the addresses of the sentinels in redis.url"),
+        (&["redis.mode=sentinel", "redis.url=redis://:s3cret@s1,http://s2"], "redis.url (GW_REDIS__URL): address 2"),
+        (&["redis.mode=sentinel", "redis.url=s1", "redis.sentinel.master="], "redis.sentinel.master"),
+        (&["redis.url=redis://:s3cret@"], "redis.url (GW_REDIS__URL): "),
+        (&["redis.url=redis://:s3cret@h/x"], "redis.url (GW_REDIS__URL): "),
+    ] {
+        let error = Config::from_overrides(overrides).expect_err(part).to_string();
+        assert!(error.contains(part) && !error.contains("s3cret"), "{part:?} is not in:\n{error}");
+    }
+}

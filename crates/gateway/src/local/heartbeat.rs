@@ -29,7 +29,7 @@ enum Due {
 impl Local {
     /// Looks at everything that is due now.
     pub fn check_timers(&self) {
-        self.hub.borrow_mut().forget_stale_replays(Instant::now());
+        self.hub.borrow_mut().forget_stale(Instant::now());
         let now = self.tick();
         let silent = now.saturating_sub(self.checked.replace(now));
         if silent >= ticks(STANDSTILL) {

@@ -32,12 +32,13 @@ pub fn adopt(local: &Rc<Local>, opened: Opened, early: &[u8], refuse: Option<Clo
     if let Some(code) = refuse.or(local.stopping.get()) {
         return local.close(&connection, code);
     }
+    local.join_shedding(&connection);
     #[cfg(feature = "echo")]
     let has_channel = !connection.is_echo;
     #[cfg(not(feature = "echo"))]
     let has_channel = true;
     if let (Dialect::Raw(raw), true) = (&connection.dialect, has_channel) {
-        let subscribe = Subscribe { channel: raw.channel.clone(), recover: None, members: false };
+        let subscribe = Subscribe { channel: raw.channel.clone(), recover: None, members: false, state: false };
         commands::subscribe_raw(local, &connection, None, subscribe, false);
     }
     if !early.is_empty() {

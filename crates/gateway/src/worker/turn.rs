@@ -1,7 +1,7 @@
 //! The two halves of a turn: taking what the node has put into the inbox, and, when everything at hand has been
 //! handled, publishing what was gathered in one batch and writing each dirty socket once.
 
-use super::{drain, repair};
+use super::repair;
 use crate::commands;
 use crate::hub::fanout::{Encoded, Turn};
 use crate::inbox::{Inbox, Item, Mail};
@@ -24,7 +24,7 @@ pub(super) async fn take_mail(local: &Rc<Local>, inbox: &Arc<Inbox>) -> CloseCod
     loop {
         let mail = inbox.take().await;
         let began = Instant::now();
-        let stop = handle(local, inbox, mail);
+        let stop = handle(local, mail);
         local.node.metrics.turn_seconds.with_label_values(&["take"]).observe(began.elapsed().as_secs_f64());
         if let Some(code) = stop {
             return code;
@@ -60,12 +60,14 @@ impl Gathered {
 }
 
 /// The code to close everything with, when the worker is to stop.
-fn handle(local: &Rc<Local>, inbox: &Arc<Inbox>, mail: Mail) -> Option<CloseCode> {
+fn handle(local: &Rc<Local>, mail: Mail) -> Option<CloseCode> {
     let mut gathered = Gathered::default();
     let mut stop = None;
     for item in mail.items {
         match item {
-            Item::Opened { channel, ticket, position } => local.hub.borrow_mut().open(&channel, ticket, position),
+            Item::Opened { channel, ticket, position, has_state } => {
+                local.hub.borrow_mut().open(&channel, ticket, position, has_state);
+            }
             Item::Delivery { delivery, arrived } => {
                 let waits = channel_of(&delivery)
                     .is_some_and(|channel| local.hub.borrow_mut().waits_for_repair(channel, &delivery));
@@ -73,10 +75,10 @@ fn handle(local: &Rc<Local>, inbox: &Arc<Inbox>, mail: Mail) -> Option<CloseCode
                     pass(local, delivery, arrived, &mut gathered);
                 }
             }
-            Item::Order(order) => commands::take_order(local, order),
-            Item::Drain { window, occasion } => {
-                tokio::task::spawn_local(drain::run(local.clone(), inbox.clone(), window, occasion));
-            }
+            Item::Order(order) => commands::take_order(local, *order),
+            Item::Shed { shed, share } => local.begin_shedding(shed, share),
+            Item::Wave { shed, count } => local.close_wave(&shed, count),
+            Item::ShedEnds { shed, closes_rest } => local.end_shedding(&shed, closes_rest),
             Item::Stop(code) => stop = Some(code),
         }
     }
@@ -220,6 +222,10 @@ fn answer(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, chann
             local.reply(connection, id, Reply::Published { channel, position });
         }
         Err(PublishError::Unavailable) => local.refuse(connection, "publish", id, Refusal::unavailable()),
+        Err(PublishError::StateFull) => {
+            let message = "the channel's state has no room for this key: take one out, or wait until one ends";
+            local.refuse(connection, "publish", id, Refusal::new(ErrorCode::LimitExceeded, message));
+        }
         Err(PublishError::UnknownOutcome) => {
             let message = "the broker did not answer in time; repeat with the same `key`";
             local.refuse(connection, "publish", id, Refusal::new(ErrorCode::UnknownOutcome, message));

@@ -113,7 +113,7 @@ impl Told {
 }
 
 pub(crate) fn link_to(url: &str) -> Link {
-    let config = LinkConfig { url: url.to_owned(), prefix: LinkConfig::DEFAULT_PREFIX.to_owned() };
+    let config = LinkConfig { url: url.to_owned(), prefix: LinkConfig::DEFAULT_PREFIX.to_owned(), sentinel: None };
     Link::new(&config, LinkMetrics::new(&Registry::new()).unwrap()).unwrap()
 }
 

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use protocol::envelope::{
     Envelope, EnvelopeError, Membership, decode_record, encode_membership, encode_publications, encode_record,
+    encode_renewed,
 };
 use protocol::{Cause, Content, Order, Origin, Payload, Publication, Text};
 
@@ -30,7 +31,7 @@ fn any_change() -> impl Strategy<Value = Envelope> {
 }
 
 fn any_envelope() -> impl Strategy<Value = Envelope> {
-    prop_oneof![any_run(), any_change()]
+    prop_oneof![any_run(), any_change(), Just(Envelope::Renewed)]
 }
 
 fn any_order() -> impl Strategy<Value = Order> {
@@ -49,6 +50,7 @@ fn write(envelope: &Envelope) -> Bytes {
             encode_publications(epoch.as_ref(), publications[0].offset.unwrap_or(0), &records)
         }
         Envelope::Membership(change) => encode_membership(change),
+        Envelope::Renewed => encode_renewed(),
     }
 }
 
@@ -112,7 +114,7 @@ proptest! {
 }
 
 fn publication(data: Payload) -> Publication {
-    Publication { offset: None, data, event: None, from: None, time_ms: 0, echo: true, stamp: 0 }
+    Publication { offset: None, data, event: None, retain: None, from: None, time_ms: 0, echo: true, stamp: 0 }
 }
 
 fn damaged(at: usize, to: u8) -> Result<Publication, EnvelopeError> {
@@ -126,13 +128,14 @@ fn damaged(at: usize, to: u8) -> Result<Publication, EnvelopeError> {
 fn a_byte_that_says_nothing_known_is_named() {
     assert_eq!(Envelope::decode(Bytes::new()), Err(EnvelopeError::Short));
     assert_eq!(Envelope::decode(Bytes::from_static(&[2, 1])), Err(EnvelopeError::Version(2)));
-    assert_eq!(Envelope::decode(Bytes::from_static(&[1, 3])), Err(EnvelopeError::Unknown("kind")));
+    assert_eq!(Envelope::decode(Bytes::from_static(&[1, 4])), Err(EnvelopeError::Unknown("kind")));
+    assert_eq!(Envelope::decode(Bytes::from_static(&[1, 3, 0])), Err(EnvelopeError::Unknown("rest")));
     for (change, error) in [([0, 1], "change"), ([2, 0], "change"), ([1, 3], "cause")] {
         let bytes = Bytes::from([&[1, 2], &change[..], &[0, 0, 0, 0]].concat());
         assert_eq!(Envelope::decode(bytes), Err(EnvelopeError::Unknown(error)));
     }
     assert_eq!(damaged(5, 3), Err(EnvelopeError::Unknown("content type")));
-    for flag in [32, 64, 128, 8, 16] {
+    for flag in [64, 128, 8, 16] {
         assert_eq!(damaged(4, flag), Err(EnvelopeError::Unknown("flag")), "{flag}");
     }
 }

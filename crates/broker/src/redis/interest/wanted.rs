@@ -6,6 +6,7 @@ use crate::Delivery;
 use protocol::Channel;
 use std::collections::HashSet;
 use std::sync::MutexGuard;
+use tokio::time::Instant;
 
 /// What the connection must do to match what is wanted.
 #[derive(Debug, Default)]
@@ -35,6 +36,10 @@ impl Interest {
             state.asking.remove(channel);
             if let Stand::Positioned(track) = &subscription.stand {
                 state.held_bytes -= track.held_bytes();
+                // Its subscribers may come back with what they were delivered, also to another node.
+                if let Some(mark) = track.mark() {
+                    self.told.note(channel, mark.clone(), state.primary);
+                }
             }
             self.wants_change(state, channel);
         }
@@ -69,6 +74,17 @@ impl Interest {
             }
         }
         *connection
+    }
+
+    /// The connection that was begun last stands, and leads to this primary.
+    pub(in crate::redis) fn connected_to(&self, primary: u64) {
+        let mut state = self.lock();
+        if state.primary != 0 && state.primary != primary {
+            state.moved_at = Some(Instant::now());
+        }
+        state.primary = primary;
+        drop(state);
+        self.told.suspect_all(primary);
     }
 
     /// Takes some of what the connection, on which the topics of `on_wire` are subscribed, must change.
@@ -115,7 +131,9 @@ impl Interest {
     /// Tells the subscribers of a channel without positions that it goes on from here.
     pub(super) fn make_live(&self, channel: &Channel, plain: &mut Plain) {
         match std::mem::replace(plain, Plain::Live) {
-            Plain::New => self.sink.deliver(Delivery::Opened { channel: channel.clone(), position: None }),
+            Plain::New => {
+                self.sink.deliver(Delivery::Opened { channel: channel.clone(), position: None, has_state: false });
+            }
             Plain::Lost => {
                 self.metrics.gaps.inc();
                 self.sink.deliver(Delivery::Gap { channel: channel.clone(), range: None, position: None });

@@ -1,0 +1,68 @@
+//! Connections for reads that may wait, kept for the next one as long as they lead to the present primary.
+
+use crate::primary::{ConnectError, Connected, Primaries};
+use crate::{CONNECT_TIMEOUT, LinkError};
+use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
+use redis::AsyncConnectionConfig;
+use redis::aio::MultiplexedConnection;
+use std::ops::{Deref, DerefMut};
+
+/// Connections kept for reads: members, counts, histories.
+const POOL_SIZE: usize = 8;
+
+/// Connections for reads that may wait.
+pub type Pool = managed::Pool<Connections>;
+
+/// Makes the pool's connections, and looks at each before it is used again.
+pub struct Connections(Primaries);
+
+/// A connection of the pool.
+pub struct Pooled(Connected);
+
+impl Pooled {
+    /// Which primary it leads to, as [`Connected::primary`].
+    pub fn primary(&self) -> u64 {
+        self.0.primary
+    }
+}
+
+impl Deref for Pooled {
+    type Target = MultiplexedConnection;
+
+    fn deref(&self) -> &MultiplexedConnection {
+        &self.0.connection
+    }
+}
+
+impl DerefMut for Pooled {
+    fn deref_mut(&mut self) -> &mut MultiplexedConnection {
+        &mut self.0.connection
+    }
+}
+
+impl managed::Manager for Connections {
+    type Type = Pooled;
+    type Error = ConnectError;
+
+    async fn create(&self) -> Result<Pooled, ConnectError> {
+        self.0.connect(&AsyncConnectionConfig::new()).await.map(Pooled)
+    }
+
+    async fn recycle(&self, pooled: &mut Pooled, _: &Metrics) -> RecycleResult<ConnectError> {
+        if pooled.primary() != self.0.present() {
+            return Err(RecycleError::message("another Redis has become primary"));
+        }
+        redis::cmd("PING").exec_async(&mut **pooled).await.map_err(|error| RecycleError::Backend(error.into()))
+    }
+}
+
+pub(crate) fn pool(primaries: Primaries) -> Result<Pool, LinkError> {
+    Pool::builder(Connections(primaries))
+        .max_size(POOL_SIZE)
+        .runtime(deadpool::Runtime::Tokio1)
+        .wait_timeout(Some(CONNECT_TIMEOUT))
+        .create_timeout(Some(CONNECT_TIMEOUT))
+        .recycle_timeout(Some(CONNECT_TIMEOUT))
+        .build()
+        .map_err(|e| LinkError::Pool(e.to_string()))
+}
