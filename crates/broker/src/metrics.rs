@@ -24,6 +24,8 @@ pub struct BrokerMetrics {
     pub(crate) held_overflows: IntCounter,
     pub(crate) subscriptions: IntGauge,
     pub(crate) reconnects: IntCounter,
+    pub(crate) standstills: IntCounter,
+    pub(crate) stale_messages: IntCounter,
     probe: Arc<Mutex<Instant>>,
 }
 
@@ -57,6 +59,11 @@ impl BrokerMetrics {
                 IntGauge::new("broker_subscriptions", "Channels this node is delivered")?,
             )?,
             reconnects: counter("broker_subscriber_reconnects_total", "Subscriber connections lost and made anew")?,
+            standstills: counter(
+                "broker_standstills_total",
+                "Times this node found that it had stood still for seconds",
+            )?,
+            stale_messages: counter("broker_stale_messages_total", "Messages dropped that came while it stood still")?,
             probe,
         })
     }

@@ -8,6 +8,8 @@ mod failover;
 mod outages;
 #[path = "redis_failures/repairs.rs"]
 mod repairs;
+#[path = "redis_failures/standstills.rs"]
+mod standstills;
 mod support;
 
 use broker::Broker;

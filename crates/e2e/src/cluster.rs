@@ -2,6 +2,7 @@
 
 use crate::connect::Connect;
 use crate::node::Node;
+use crate::road::Road;
 use crate::{Client, PATIENCE, http, tokens};
 use gateway::app::MemoryCluster;
 use gateway::config::Config;
@@ -30,12 +31,14 @@ pub struct Plan {
     backend: Backend,
     settings: Vec<String>,
     namespaces: String,
+    by_road: Option<usize>,
 }
 
 /// Nodes that run. Dropping it ends its Redis at once and its nodes soon.
 pub struct Cluster {
     nodes: Vec<Node>,
     redis: Option<RedisServer>,
+    road: Option<Road>,
 }
 
 impl Plan {
@@ -60,9 +63,20 @@ impl Plan {
         self
     }
 
+    /// Has one node reach Redis by a road that can be closed.
+    #[must_use]
+    pub fn by_road(mut self, node: usize) -> Self {
+        self.by_road = Some(node);
+        self
+    }
+
     /// Starts the nodes, and waits until each may take traffic.
     pub async fn start(self) -> Cluster {
         let redis = (self.backend == Backend::Redis).then(RedisServer::start);
+        let road = match (&redis, self.by_road) {
+            (Some(redis), Some(_)) => Some(Road::to(redis.port()).await),
+            _ => None,
+        };
         let memory = MemoryCluster::default();
         let mut file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a file for the namespaces");
         file.write_all(self.namespaces.as_bytes()).expect("the namespaces written");
@@ -71,12 +85,13 @@ impl Plan {
             let mut overrides = self.settings.clone();
             overrides.extend(["listen=127.0.0.1:0".to_owned(), "admin.listen=127.0.0.1:0".to_owned()]);
             overrides.push(format!("node.id=n{index}"));
-            overrides.extend(redis.iter().map(|redis| format!("redis.url={}", redis.url())));
+            let road = road.as_ref().filter(|_| self.by_road == Some(index)).map(Road::url);
+            overrides.extend(road.or(redis.as_ref().map(RedisServer::url)).map(|url| format!("redis.url={url}")));
             let sources = Sources { file: Some(file.path()), environment: Some([].into()), overrides };
             let config = Config::load(&sources).unwrap_or_else(|error| panic!("{error}"));
             nodes.push(Node::start(config, memory.clone()).await);
         }
-        let cluster = Cluster { nodes, redis };
+        let cluster = Cluster { nodes, redis, road };
         for node in 0..self.nodes {
             cluster.becomes_ready(node).await;
         }
@@ -92,7 +107,7 @@ impl Cluster {
 
     /// So many nodes, with settings to come.
     pub fn of(nodes: usize, backend: Backend) -> Plan {
-        Plan { nodes, backend, settings: Vec::new(), namespaces: String::new() }
+        Plan { nodes, backend, settings: Vec::new(), namespaces: String::new(), by_road: None }
     }
 
     /// How many nodes were started.
@@ -118,6 +133,11 @@ impl Cluster {
     /// The redis-server, where there is one.
     pub fn redis(&self) -> &RedisServer {
         self.redis.as_ref().expect("this cluster has its broker in memory")
+    }
+
+    /// The road by which one node reaches Redis.
+    pub fn road(&self) -> &Road {
+        self.road.as_ref().expect("no node of this cluster reaches Redis by a road")
     }
 
     /// A connection to a node that is about to be opened.
@@ -148,6 +168,12 @@ impl Cluster {
     /// Begins to stop a node in order; the future waits for its end, and the test can see what happens meanwhile.
     pub fn stopping(&mut self, node: usize) -> impl Future<Output = ()> + Send + use<> {
         self.nodes[node].stop()
+    }
+
+    /// Kills a node: what it does with its broker and presence ends at once, and without a word. Its sockets are closed
+    /// right after that, since its threads cannot be killed.
+    pub async fn kill_node(&mut self, node: usize) {
+        self.nodes[node].kill().await;
     }
 
     /// Waits for the end of a node that was told to stop on its admin port.

@@ -10,6 +10,7 @@ pub mod frames;
 mod http;
 mod node;
 mod raw_socket;
+mod road;
 pub mod tokens;
 
 pub use client::Client;
@@ -17,6 +18,7 @@ pub use cluster::{Backend, Cluster, Plan};
 pub use connect::Connect;
 pub use http::{Answer, get, post};
 pub use raw_socket::{End, RawSocket, handshake};
+pub use road::Road;
 
 use std::time::Duration;
 

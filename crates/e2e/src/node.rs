@@ -14,8 +14,14 @@ pub(crate) struct Node {
     pub(crate) admin: SocketAddr,
     config: Config,
     memory: MemoryCluster,
-    stop: Option<oneshot::Sender<()>>,
+    stop: Option<oneshot::Sender<End>>,
     ended: Option<oneshot::Receiver<()>>,
+}
+
+/// How a node is to end.
+enum End {
+    InOrder,
+    Killed,
 }
 
 impl Node {
@@ -27,20 +33,23 @@ impl Node {
         let (kept_config, kept_memory) = (config.clone(), memory.clone());
         let life = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(async {
+            let killed = runtime.block_on(async {
                 let running = app::start(config, &memory).await.unwrap_or_else(|error| panic!("a node: {error}"));
                 let _ = tell_addresses.send((running.public, running.admin));
                 tokio::select! {
                     stopped = stopped => match stopped {
-                        Ok(()) => running.stop().await,
+                        Ok(End::InOrder) => running.stop().await,
+                        Ok(End::Killed) => return Some(running),
                         Err(_) => abandon(&running),
                     },
                     // By hand, on its admin port.
                     () = running.stopping() => running.ended().await,
                 }
+                None
             });
             // With everything that ran in it: the ports are free from here on.
             drop(runtime);
+            killed.iter().for_each(abandon);
             // Nobody waits for it where the test has failed already.
             let _ = tell_end.send(());
         };
@@ -64,8 +73,15 @@ impl Node {
     /// Begins to stop it in order; the future waits for its end.
     pub(crate) fn stop(&mut self) -> impl Future<Output = ()> + Send + use<> {
         let (stop, ended) = (self.stop.take().expect("a node that runs"), self.ended.take().expect("a node that runs"));
-        stop.send(()).expect("a node that lives");
+        assert!(stop.send(End::InOrder).is_ok(), "a node that lives");
         async move { ended.await.expect("an end in order") }
+    }
+
+    /// Ends it without a word.
+    pub(crate) async fn kill(&mut self) {
+        let (stop, ended) = (self.stop.take().expect("a node that runs"), self.ended.take().expect("a node that runs"));
+        assert!(stop.send(End::Killed).is_ok(), "a node that lives");
+        ended.await.expect("an end");
     }
 }
 

@@ -26,10 +26,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{sleep, timeout};
 
-/// How long presence may take to be undone at the end.
-const PRESENCE_STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a node that has closed its connections waits at the most for those it sent away to come back elsewhere, and for
+/// presence to be undone. Whoever is still expected then has the node's lease, too, before the others take it for dead.
+const PRESENCE_STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How often a node looks whether it has its broker.
 const ISOLATION_CHECK: Duration = Duration::from_secs(1);
@@ -181,19 +182,19 @@ fn watch_isolation(node: &Arc<Node>) -> AbortHandle {
     let node = node.clone();
     let watch = async move {
         let grace = node.config.isolation_grace;
-        let mut ready_at = Instant::now();
-        let mut every = tokio::time::interval(ISOLATION_CHECK);
+        // Counted by looks, not by the clock: a node that stood still has missed nothing.
+        let mut without = Duration::ZERO;
         loop {
-            let now = every.tick().await;
-            if node.broker.health() == Health::Ready {
-                ready_at = now;
-            } else if !grace.is_zero() && now.duration_since(ready_at) >= grace {
+            sleep(ISOLATION_CHECK).await;
+            without = if node.broker.health() == Health::Ready { Duration::ZERO } else { without + ISOLATION_CHECK };
+            if !grace.is_zero() && without >= grace {
                 tracing::warn!(?grace, "without the broker for too long: clients are sent to other nodes");
                 let window = node.config.drain.window;
                 // Nothing to do where they are being sent away for another reason.
                 let _ = drain::begin(&node, Wanted::all(Occasion::Isolation, window));
                 // Those who come in spite of that have the grace again.
-                ready_at = now + window;
+                sleep(window).await;
+                without = Duration::ZERO;
             }
         }
     };
@@ -225,7 +226,6 @@ impl Running {
 
     /// Waits until a draining node has said its goodbyes, then ends it.
     pub async fn ended(self) {
-        let had_connections = !self.node.places.are_free();
         let workers = self.workers;
         let joined = tokio::task::spawn_blocking(move || {
             workers.into_iter().map(std::thread::JoinHandle::join).filter(Result::is_err).count()
@@ -233,10 +233,7 @@ impl Running {
         if joined.await.unwrap_or(1) > 0 {
             tracing::error!("a worker ended by a panic");
         }
-        if had_connections {
-            // Those who were closed last are coming back elsewhere: until then they are still shown as present.
-            tokio::time::sleep(self.node.config.presence.grace).await;
-        }
+        // Those who were closed last are coming back elsewhere: until then they are still shown as present.
         if timeout(PRESENCE_STOP_TIMEOUT, self.node.presence.stop()).await.is_err() {
             tracing::warn!("presence could not be undone in time; the node's lease will do it");
         }

@@ -83,9 +83,19 @@ impl KeySpace {
         format!("{}lease:{node}", self.prefix)
     }
 
-    /// Hash: incarnations that exist, with their stats.
+    /// Hash: incarnations that exist, with their stats. One whose lease ended is there under a further name.
     pub fn nodes(&self) -> String {
         format!("{}nodes", self.prefix)
+    }
+
+    /// String with TTL: who removes what this dead node left behind.
+    pub fn reap(&self, node: &str) -> String {
+        format!("{}reap:{node}", self.prefix)
+    }
+
+    /// String with TTL: its removal has begun, so its users may have been said to leave.
+    pub fn reaped(&self, node: &str) -> String {
+        format!("{}reaped:{node}", self.prefix)
     }
 
     /// Set: channels in which this incarnation has members.
@@ -117,6 +127,8 @@ mod tests {
         assert_eq!(keys.control_topic(), "gw:control");
         assert_eq!(keys.lease("n1.a"), "gw:lease:n1.a");
         assert_eq!(keys.nodes(), "gw:nodes");
+        assert_eq!(keys.reap("n1.a"), "gw:reap:n1.a");
+        assert_eq!(keys.reaped("n1.a"), "gw:reaped:n1.a");
         assert_eq!(keys.node_here("n1.a"), "gw:node:n1.a:here");
     }
 }

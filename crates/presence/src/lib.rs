@@ -63,7 +63,8 @@ pub struct Unavailable;
 /// Keeps who is in which channel.
 ///
 /// A node states what its own connections do; the rest follows: entries that could not be written are written when that
-/// is possible again, and those of a node that dies end with its lease. Users are counted over their connections: the
+/// is possible again, and those of a node that dies are removed by the others once its lease has ended, as
+/// [`Cause::NodeLost`]. Users are counted over their connections: the
 /// first one joins, the last one leaves, and only then are subscribers told (by a membership envelope on the channel's
 /// topic, or by the memory presence's announcer).
 pub trait Presence: Send + Sync + 'static {
@@ -75,10 +76,15 @@ pub trait Presence: Send + Sync + 'static {
     /// no error.
     fn leave(&self, channel: &Channel, client: &Text, cause: Cause);
 
+    /// A connection is no longer in a channel because its node has closed it, and has told its client to come back `after`
+    /// so long: as [`Cause::Lost`], but the grace begins then.
+    fn send_away(&self, channel: &Channel, client: &Text, after: Duration);
+
     /// Who is in a channel (`list`), or only how many: O(1). Sees every join and leave this node stated before.
     fn members(&self, channel: &Channel, list: bool) -> BoxFuture<'static, Result<Members, Unavailable>>;
 
-    /// The node stops: removes all its entries at once, and its lease. Statements after this do nothing.
+    /// The node stops: removes its entries at once, those who are parting when their time is up, and then its lease.
+    /// Nobody joins after this. The future takes as long as the longest parting.
     fn stop(&self) -> BoxFuture<'static, ()>;
 
     /// How long ago the node's lease was last known to hold; `None` where there is no lease to lose.

@@ -12,7 +12,7 @@ use std::collections::hash_map::Entry::Occupied;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
@@ -26,6 +26,8 @@ pub struct MemoryRoster(Arc<Roster>);
 
 struct Roster {
     rooms: Mutex<HashMap<Channel, Room>>,
+    /// Nodes that ended without a word, and when they are taken for dead.
+    deaths: watch::Sender<Vec<(Instant, Arc<str>)>>,
     announcer: Announcer,
 }
 
@@ -41,7 +43,8 @@ struct Held {
     parting: Option<Ticket>,
 }
 
-/// One node's presence on a [`MemoryRoster`]. Dropping it stops its timer; its entries stay, as a dead node's do.
+/// One node's presence on a [`MemoryRoster`]. Dropped without having been stopped, it is a node that died: the others remove
+/// its entries after the time of a lease.
 pub struct MemoryPresence {
     node: Arc<Node>,
     timer: AbortHandle,
@@ -54,13 +57,16 @@ struct Node {
     /// Locked after the roster, never before it.
     grace: Mutex<Grace<(Channel, Text)>>,
     parted: Notify,
+    /// Nobody joins any more.
     stopped: AtomicBool,
+    /// Nothing is left to remove.
+    gone: AtomicBool,
 }
 
 impl MemoryRoster {
     /// An empty roster.
     pub fn new(announcer: Announcer) -> Self {
-        Self(Arc::new(Roster { rooms: Mutex::default(), announcer }))
+        Self(Arc::new(Roster { rooms: Mutex::default(), deaths: watch::Sender::default(), announcer }))
     }
 
     fn rooms(&self) -> MutexGuard<'_, HashMap<Channel, Room>> {
@@ -79,8 +85,9 @@ impl MemoryPresence {
             grace,
             parted: Notify::new(),
             stopped: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
         });
-        let timer = tokio::spawn(end_partings(node.clone())).abort_handle();
+        let timer = tokio::spawn(keep_time(node.clone())).abort_handle();
         Self { node, timer }
     }
 }
@@ -88,6 +95,10 @@ impl MemoryPresence {
 impl Drop for MemoryPresence {
     fn drop(&mut self) {
         self.timer.abort();
+        if !self.node.gone.load(Ordering::Relaxed) {
+            let death = (Instant::now() + self.node.config.lease, self.node.name.clone());
+            self.node.roster.0.deaths.send_modify(|deaths| deaths.push(death));
+        }
     }
 }
 
@@ -98,6 +109,10 @@ impl Presence for MemoryPresence {
 
     fn leave(&self, channel: &Channel, client: &Text, cause: Cause) {
         self.node.leave(channel, client, cause);
+    }
+
+    fn send_away(&self, channel: &Channel, client: &Text, after: Duration) {
+        self.node.part(channel, client, after);
     }
 
     fn members(&self, channel: &Channel, list: bool) -> BoxFuture<'static, Result<Members, Unavailable>> {
@@ -111,7 +126,17 @@ impl Presence for MemoryPresence {
 
     fn stop(&self) -> BoxFuture<'static, ()> {
         self.node.stop();
-        ready(()).boxed()
+        let node = self.node.clone();
+        async move {
+            loop {
+                let next = node.grace().next_end();
+                let Some(end) = next else { break };
+                sleep_until(end).await;
+                node.end_due_partings();
+            }
+            node.gone.store(true, Ordering::Relaxed);
+        }
+        .boxed()
     }
 
     fn lease_age(&self) -> Option<Duration> {
@@ -152,22 +177,33 @@ impl Node {
     }
 
     fn leave(&self, channel: &Channel, client: &Text, cause: Cause) {
-        let mut rooms = self.roster.rooms();
-        let Some(held) = rooms.get_mut(channel).and_then(|room| room.clients.get_mut(client)) else { return };
-        if held.node != self.name {
-            return;
-        }
         if cause == Cause::Lost {
-            if held.parting.is_none() {
-                held.parting = Some(self.grace().add((channel.clone(), client.clone())));
-                self.parted.notify_one();
-            }
-            return;
+            return self.part(channel, client, Duration::ZERO);
         }
+        let mut rooms = self.roster.rooms();
+        let Some(held) = self.held(&mut rooms, channel, client) else { return };
         if let Some(ticket) = held.parting {
             self.grace().take_back(ticket);
         }
         self.remove(&mut rooms, channel, client, cause);
+    }
+
+    fn part(&self, channel: &Channel, client: &Text, after: Duration) {
+        let mut rooms = self.roster.rooms();
+        if let Some(held) = self.held(&mut rooms, channel, client).filter(|held| held.parting.is_none()) {
+            held.parting = Some(self.grace().add((channel.clone(), client.clone()), after));
+            self.parted.notify_one();
+        }
+    }
+
+    /// A connection of this node's own.
+    fn held<'a>(
+        &self,
+        rooms: &'a mut HashMap<Channel, Room>,
+        channel: &Channel,
+        client: &Text,
+    ) -> Option<&'a mut Held> {
+        rooms.get_mut(channel)?.clients.get_mut(client).filter(|held| held.node == self.name)
     }
 
     fn end_due_partings(&self) {
@@ -183,17 +219,40 @@ impl Node {
         }
     }
 
+    /// All leave but those who are parting.
     fn stop(&self) {
         let mut rooms = self.roster.rooms();
         self.stopped.store(true, Ordering::Relaxed);
-        self.grace().clear();
-        let mut own = Vec::new();
-        for (channel, room) in rooms.iter() {
-            let clients = room.clients.iter().filter(|(_, held)| held.node == self.name);
-            own.extend(clients.map(|(client, _)| (channel.clone(), client.clone())));
+        self.remove_all(&mut rooms, Cause::Left, |held| held.node == self.name && held.parting.is_none());
+    }
+
+    /// When the next node is taken for dead.
+    fn next_death(&self) -> Option<Instant> {
+        self.roster.0.deaths.borrow().iter().map(|(end, _)| *end).min()
+    }
+
+    /// Whichever node is first to see that another one is dead removes its entries.
+    fn reap_due(&self) {
+        let mut rooms = self.roster.rooms();
+        let now = Instant::now();
+        let mut dead = Vec::new();
+        self.roster.0.deaths.send_if_modified(|deaths| {
+            dead.extend(deaths.extract_if(.., |(end, _)| *end <= now).map(|(_, name)| name));
+            false
+        });
+        if !dead.is_empty() {
+            self.remove_all(&mut rooms, Cause::NodeLost, |held| dead.contains(&held.node));
         }
-        for (channel, client) in own {
-            self.remove(&mut rooms, &channel, &client, Cause::Left);
+    }
+
+    fn remove_all(&self, rooms: &mut HashMap<Channel, Room>, cause: Cause, is_meant: impl Fn(&Held) -> bool) {
+        let mut all = Vec::new();
+        for (channel, room) in rooms.iter() {
+            let clients = room.clients.iter().filter(|(_, held)| is_meant(held));
+            all.extend(clients.map(|(client, _)| (channel.clone(), client.clone())));
+        }
+        for (channel, client) in all {
+            self.remove(rooms, &channel, &client, cause);
         }
     }
 
@@ -244,13 +303,24 @@ impl Room {
     }
 }
 
-async fn end_partings(node: Arc<Node>) {
+/// Ends partings and reaps the dead when it is time.
+async fn keep_time(node: Arc<Node>) {
+    let mut deaths = node.roster.0.deaths.subscribe();
     loop {
-        let next = node.grace().next_end();
-        match next {
-            Some(end) => sleep_until(end).await,
-            None => node.parted.notified().await,
+        let parting_end = node.grace().next_end();
+        let next = [parting_end, node.next_death()].into_iter().flatten().min();
+        let is_due = async {
+            match next {
+                Some(due) => sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = is_due => {}
+            () = node.parted.notified() => {}
+            _ = deaths.changed() => {}
         }
         node.end_due_partings();
+        node.reap_due();
     }
 }

@@ -17,6 +17,10 @@ pub struct PresenceMetrics {
     pub lease_age: Gauge,
     /// Times the lease was found gone while the node lived.
     pub leases_lost: IntCounter,
+    /// Dead nodes that this one has reaped.
+    pub reaped_nodes: IntCounter,
+    /// Entries of dead nodes that this one has removed.
+    pub reaped_entries: IntCounter,
 }
 
 impl PresenceMetrics {
@@ -32,6 +36,11 @@ impl PresenceMetrics {
             )?,
             lease_age: Gauge::new("presence_lease_age_seconds", "Time since the node's lease was last known to hold")?,
             leases_lost: IntCounter::new("presence_leases_lost_total", "Times the node's lease was found gone")?,
+            reaped_nodes: IntCounter::new("presence_reaped_nodes_total", "Dead nodes that this one has reaped")?,
+            reaped_entries: IntCounter::new(
+                "presence_reaped_entries_total",
+                "Entries of dead nodes removed by this one",
+            )?,
         };
         registry.register(Box::new(metrics.entries.clone()))?;
         registry.register(Box::new(metrics.dirty.clone()))?;
@@ -39,6 +48,8 @@ impl PresenceMetrics {
         registry.register(Box::new(metrics.flush_failures.clone()))?;
         registry.register(Box::new(metrics.lease_age.clone()))?;
         registry.register(Box::new(metrics.leases_lost.clone()))?;
+        registry.register(Box::new(metrics.reaped_nodes.clone()))?;
+        registry.register(Box::new(metrics.reaped_entries.clone()))?;
         Ok(metrics)
     }
 }

@@ -8,8 +8,12 @@ use futures_util::future::join_all;
 use presence::{Entry, Unavailable};
 use protocol::envelope::Membership;
 use protocol::{Cause, Member, Members};
+use std::time::Duration;
 use support::{Fixture, channel, counts, entry, members, text, until_members};
 use tokio::time::Instant;
+
+/// How long a client is told to stay away.
+const AWAY: Duration = Duration::from_millis(700);
 
 macro_rules! both_keep {
     ($($promise:ident)*) => {
@@ -41,7 +45,9 @@ both_keep! {
     lists_are_in_the_order_of_users
     a_channel_above_the_maximum_counts_only_and_announces_nobody
     a_user_with_very_many_connections_is_counted_but_not_listed
-    a_node_that_stops_takes_all_its_entries_along_at_once
+    those_who_are_sent_away_are_shown_for_the_time_they_were_told_and_the_grace
+    a_node_that_stops_takes_its_entries_along_at_once_and_leaves_their_time_to_those_who_part
+    users_whose_node_died_leave_once_and_in_time_unless_they_are_elsewhere
     a_stopped_node_states_nothing_more
     a_node_sees_what_it_stated_before
     a_dropped_join_is_not_taken_back
@@ -205,24 +211,79 @@ async fn a_user_with_very_many_connections_is_counted_but_not_listed(f: Fixture)
     assert_eq!(node.members(&lobby, true).await, Ok(members(&[("alice", 30)])));
 }
 
-async fn a_node_that_stops_takes_all_its_entries_along_at_once(mut f: Fixture) {
+async fn those_who_are_sent_away_are_shown_for_the_time_they_were_told_and_the_grace(mut f: Fixture) {
+    let (one, two) = (f.node("n1.a"), f.node("n2.a"));
+    let lobby = channel("lobby");
+    for (client, user) in [("c1", "alice"), ("c2", "bob"), ("c3", "carl")] {
+        one.join(&lobby, entry(client, user)).await.unwrap();
+        f.told.expect_join(user).await;
+    }
+    let began = Instant::now();
+    one.send_away(&lobby, &text("c1"), AWAY);
+    one.send_away(&lobby, &text("c2"), AWAY);
+    one.leave(&lobby, &text("c3"), Cause::Lost);
+    f.told.expect_leave("carl", Cause::Lost).await;
+    // Later than whoever just lost a connection, and still in time.
+    two.join(&lobby, entry("c4", "alice")).await.unwrap();
+    f.told.expect_leave("bob", Cause::Lost).await;
+    assert!(began.elapsed() >= f.config.grace + AWAY, "after {:?}", began.elapsed());
+    assert_eq!(two.members(&lobby, true).await, Ok(members(&[("alice", 1)])));
+}
+
+async fn users_whose_node_died_leave_once_and_in_time_unless_they_are_elsewhere(mut f: Fixture) {
+    let (dying, two, three) = (f.node("n1.a"), f.node("n2.a"), f.node("n3.a"));
+    f.until_the_dead_are_reaped().await;
+    let (lobby, other) = (channel("lobby"), channel("other"));
+    for (client, user) in [("c1", "alice"), ("c2", "alice"), ("c3", "bob"), ("c4", "carl")] {
+        dying.join(&lobby, entry(client, user)).await.unwrap();
+    }
+    dying.join(&other, entry("c1", "alice")).await.unwrap();
+    dying.leave(&other, &text("c1"), Cause::Lost);
+    two.join(&lobby, entry("c5", "bob")).await.unwrap();
+    for user in ["alice", "bob", "carl", "alice"] {
+        f.told.expect_join(user).await;
+    }
+    drop(dying);
+    let died = Instant::now();
+    three.join(&lobby, entry("c6", "carl")).await.unwrap();
+    for _ in 0..2 {
+        f.told.expect_leave("alice", Cause::NodeLost).await;
+    }
+    assert!(died.elapsed() <= f.config.lease + Duration::from_secs(2), "after {:?}", died.elapsed());
+    assert!(died.elapsed() >= f.config.lease / 2, "a lease that holds is not the end: after {:?}", died.elapsed());
+    until_members(&*two, &lobby, &Ok(counts(2, 2))).await;
+    assert_eq!(two.members(&lobby, true).await, Ok(members(&[("bob", 1), ("carl", 1)])));
+    assert_eq!(two.members(&other, false).await, Ok(counts(0, 0)));
+    // Whatever else would have been told comes before this.
+    f.until_the_dead_are_reaped().await;
+}
+
+async fn a_node_that_stops_takes_its_entries_along_at_once_and_leaves_their_time_to_those_who_part(mut f: Fixture) {
     let (one, two) = (f.node("n1.a"), f.node("n2.a"));
     let (lobby, other) = (channel("lobby"), channel("other"));
     one.join(&lobby, entry("c1", "alice")).await.unwrap();
     one.join(&lobby, entry("c2", "bob")).await.unwrap();
     two.join(&lobby, entry("c3", "bob")).await.unwrap();
     one.join(&other, entry("c1", "carl")).await.unwrap();
+    let parted = Instant::now();
     one.leave(&other, &text("c1"), Cause::Lost);
-    one.stop().await;
-    assert_eq!(two.members(&lobby, true).await, Ok(members(&[("bob", 1)])));
-    assert_eq!(two.members(&other, true).await, Ok(members(&[])));
-    for user in ["alice", "bob", "carl"] {
+    one.join(&other, entry("c4", "dave")).await.unwrap();
+    one.send_away(&other, &text("c4"), AWAY);
+    for user in ["alice", "bob", "carl", "dave"] {
         f.told.expect_join(user).await;
     }
-    let (first, second) = (f.told.next().await.1, f.told.next().await.1);
-    let mut left = [(&*first.member.user, first.left), (&*second.member.user, second.left)];
-    left.sort_unstable_by_key(|(user, _)| *user);
-    assert_eq!(left, [("alice", Some(Cause::Left)), ("carl", Some(Cause::Left))]);
+    let stopping = one.stop();
+    let watching = async {
+        f.told.expect_leave("alice", Cause::Left).await;
+        assert_eq!(two.members(&lobby, true).await, Ok(members(&[("bob", 1)])));
+        assert_eq!(two.members(&other, true).await, Ok(members(&[("carl", 1), ("dave", 1)])));
+        f.told.expect_leave("carl", Cause::Lost).await;
+        assert!(parted.elapsed() >= f.config.grace);
+        f.told.expect_leave("dave", Cause::Lost).await;
+    };
+    tokio::join!(stopping, watching);
+    assert!(parted.elapsed() >= f.config.grace + AWAY);
+    assert_eq!(two.members(&other, true).await, Ok(members(&[])));
 }
 
 async fn a_stopped_node_states_nothing_more(mut f: Fixture) {

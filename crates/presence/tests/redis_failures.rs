@@ -38,7 +38,7 @@ async fn a_redis_that_comes_back_empty_is_filled_again_by_those_who_know_and_nob
     until_members(&one, &large, &Ok(counts(2000, 2000))).await;
     let mut redis = commands(&server).await;
     assert_eq!(calls(&mut redis).await.get("publish"), None);
-    let indexed: Vec<String> = redis.smembers("gw:node:n1.a:here").await.unwrap();
+    let indexed: Vec<String> = redis.smembers("gw:node:n1.a~2:here").await.unwrap();
     assert_eq!(indexed, ["lobby"]);
     let nodes: usize = redis.hlen("gw:nodes").await.unwrap();
     assert_eq!(nodes, 2);
@@ -92,7 +92,7 @@ async fn a_lease_that_vanished_is_taken_again_and_entries_are_made_sure_of() {
 }
 
 #[tokio::test]
-async fn a_node_that_was_taken_for_dead_tells_its_joins_anew() {
+async fn a_node_that_was_reaped_and_lives_tells_its_joins_anew() {
     let server = RedisServer::start();
     let mut told = Told::by(&server).await;
     let mut redis = commands(&server).await;
@@ -100,11 +100,14 @@ async fn a_node_that_was_taken_for_dead_tells_its_joins_anew() {
     let lobby = channel("lobby");
     node.join(&lobby, entry("c1", "alice")).await.unwrap();
     told.expect_join("alice").await;
-    let _: () =
-        redis.del(&["gw:lease:n1.a", "gw:node:n1.a:here", "gw:{lobby}:here", "gw:{lobby}:users"]).await.unwrap();
+    // What a reaper does.
+    let mut reaping = redis::pipe();
+    reaping.atomic().set("gw:reaped:n1.a", "n2.a");
+    reaping.del(&["gw:lease:n1.a", "gw:node:n1.a:here", "gw:{lobby}:here", "gw:{lobby}:users"]);
+    reaping.exec_async(&mut redis).await.unwrap();
     told.expect_join("alice").await;
     assert_eq!(node.members(&lobby, true).await, Ok(members(&[("alice", 1)])));
-    let indexed: Vec<String> = redis.smembers("gw:node:n1.a:here").await.unwrap();
+    let indexed: Vec<String> = redis.smembers("gw:node:n1.a~2:here").await.unwrap();
     assert_eq!(indexed, ["lobby"]);
 }
 

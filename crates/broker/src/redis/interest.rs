@@ -5,6 +5,7 @@
 //! time and in order, whichever task they come from.
 
 mod asks;
+mod standstill;
 mod wanted;
 
 use super::orders;
@@ -64,6 +65,10 @@ struct State {
     /// Channels that need a reading nobody has begun.
     asking: HashSet<Channel>,
     held_bytes: usize,
+    /// The latest probe that was sent.
+    last_probe: u64,
+    /// The node stood still: until this probe comes back, what comes may be old.
+    stale_until: Option<u64>,
 }
 
 /// Shared by the broker and its tasks.
@@ -82,6 +87,10 @@ pub(super) struct Interest {
     /// The connection over which something unreadable came last.
     complained_on: AtomicU64,
     probes: watch::Sender<u64>,
+    probe_now: Notify,
+    began: Instant,
+    /// When the node last did anything, in milliseconds since it began.
+    beat_ms: AtomicU64,
 }
 
 impl Interest {
@@ -107,6 +116,9 @@ impl Interest {
             heard: AtomicU64::new(0),
             complained_on: AtomicU64::new(0),
             probes: watch::Sender::new(0),
+            probe_now: Notify::new(),
+            began: Instant::now(),
+            beat_ms: AtomicU64::new(0),
         }
     }
 
@@ -150,10 +162,16 @@ impl Interest {
 
     /// A message came over a connection.
     pub(super) fn message(&self, connection: u64, topic: &str, payload: Bytes) {
+        self.beat();
         self.heard.fetch_add(1, Ordering::Relaxed);
         if topic == self.node_topic {
             match orders::decode(payload) {
-                Some(orders::ToNode::Probe(number)) => drop(self.probes.send_replace(number)),
+                Some(orders::ToNode::Probe(number)) => {
+                    self.fresh_from(connection, number);
+                    self.probes.send_replace(number);
+                }
+                // Its sender has long been told that nobody knows what became of it.
+                Some(orders::ToNode::Direct(_)) if self.is_stale(connection) => self.drop_stale(1),
                 Some(orders::ToNode::Direct(order)) => self.sink.deliver(Delivery::Direct(order)),
                 None => self.metrics.undecodable.inc(),
             }
@@ -176,7 +194,7 @@ impl Interest {
             tracing::warn!(channel, %error, "an envelope cannot be read");
         }
         let mut state = self.lock();
-        let is_present = state.connection == connection;
+        let (is_present, is_stale) = (state.connection == connection, state.stale_until.is_some());
         let State { subscriptions, asking, .. } = &mut *state;
         let Some(subscription) = subscriptions.get_mut(channel).filter(|_| is_present) else { return };
         let channel = subscription.channel.clone();
@@ -184,7 +202,9 @@ impl Interest {
             Stand::Plain(Plain::New) => {}
             Stand::Plain(plain) => {
                 *plain = Plain::Lost;
-                self.make_live(&channel, plain);
+                if !is_stale {
+                    self.make_live(&channel, plain);
+                }
             }
             Stand::Positioned(track) => {
                 track.unreadable();
@@ -201,11 +221,19 @@ impl Interest {
             return;
         }
         let room = self.held_max.saturating_sub(state.held_bytes);
+        let is_stale = state.stale_until.is_some();
         let State { subscriptions, asking, held_bytes, .. } = &mut *state;
         let Some(subscription) = subscriptions.get_mut(channel) else { return };
         let channel = subscription.channel.clone();
         match (&mut subscription.stand, envelope) {
             (Stand::Plain(Plain::New), _) => {}
+            (Stand::Plain(Plain::Lost), Envelope::Publications { publications, .. }) if is_stale => {
+                self.drop_stale(publications.len());
+            }
+            // Who is there is a state: it counts, late as it is.
+            (Stand::Plain(Plain::Lost), Envelope::Membership(change)) if is_stale => {
+                self.sink.deliver(Delivery::Membership { channel, change });
+            }
             (Stand::Positioned(track), Envelope::Renewed) => {
                 track.unreadable();
                 if subscription.is_confirmed {
@@ -230,6 +258,12 @@ impl Interest {
             }
             (Stand::Positioned(_), _) => {}
         }
+    }
+
+    /// Whether what comes over a connection may be old.
+    fn is_stale(&self, connection: u64) -> bool {
+        let state = self.lock();
+        state.connection != connection || state.stale_until.is_some()
     }
 
     fn ask(&self, asking: &mut HashSet<Channel>, channel: Channel) {

@@ -44,7 +44,7 @@ pub struct RedisBroker {
     interest: Arc<Interest>,
     is_subscribed: Arc<AtomicBool>,
     metrics: BrokerMetrics,
-    tasks: [AbortHandle; 2],
+    tasks: [AbortHandle; 3],
 }
 
 impl RedisBroker {
@@ -62,7 +62,10 @@ impl RedisBroker {
         };
         let lane = Lane::start(&link, "read", &[scripts::READ, scripts::EPOCH]);
         let reader = Reader::new(interest.clone(), lane, link.keys(), &metrics);
-        let tasks = [tokio::spawn(subscriber.run()), tokio::spawn(reader.run())].map(|task| task.abort_handle());
+        let beating = interest.clone();
+        let beat = async move { beating.keep_beating().await };
+        let tasks = [tokio::spawn(subscriber.run()), tokio::spawn(reader.run()), tokio::spawn(beat)];
+        let tasks = tasks.map(|task| task.abort_handle());
         Self { link, publisher, interest, is_subscribed, metrics, tasks }
     }
 

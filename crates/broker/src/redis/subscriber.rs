@@ -111,12 +111,16 @@ impl Subscriber {
         // Never a number that an earlier connection may still bring.
         for number in connection_number << 32.. {
             let sent = Instant::now();
+            self.interest.begin_probe(number);
             self.one_probe(number, connection.clone()).await?;
             if !self.is_confirmed.swap(true, Ordering::AcqRel) {
                 tracing::info!("subscribed at Redis");
             }
             self.metrics.probe_came_back();
-            sleep(PROBE_EVERY.saturating_sub(sent.elapsed())).await;
+            tokio::select! {
+                () = sleep(PROBE_EVERY.saturating_sub(sent.elapsed())) => {}
+                () = self.interest.probe_is_wanted() => {}
+            }
         }
         Err("there are no more numbers".to_owned())
     }
@@ -131,11 +135,13 @@ impl Subscriber {
             Ok(())
         });
         loop {
-            let heard = self.interest.heard();
+            let (heard, standstills) = (self.interest.heard(), self.interest.standstills());
             match timeout(PROBE_PATIENCE, &mut round_trip).await {
                 Ok(result) => return result,
                 // Messages that arrive show that it is alive and only behind: making it anew would add to the load.
                 Err(_) if self.interest.heard() != heard => {}
+                // It was this node that did not listen.
+                Err(_) if self.interest.standstills() != standstills => {}
                 Err(_) => return Err("a probe did not come back".to_owned()),
             }
         }

@@ -14,7 +14,7 @@ use crate::local::connection::Connection;
 use crate::policy::{Action, Namespace};
 use crate::session::{Stage, Unable};
 use presence::Entry;
-use protocol::{Cause, Channel, ErrorCode, Members, Outgoing, Position, Push, Refusal, Reply, Subscribe};
+use protocol::{Channel, ErrorCode, Members, Outgoing, Position, Push, Refusal, Reply, Subscribe};
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -90,9 +90,7 @@ impl Drop for Begun<'_> {
         }
         let channel = &self.subscribe.channel;
         self.connection.state.borrow_mut().session.end(channel);
-        // Whether or not it was written, it is not wanted: leaving what is not there does nothing.
-        self.local.node.presence.leave(channel, &self.local.client_id(self.connection), Cause::Left);
-        self.local.exit(channel);
+        self.local.undo_begun(self.connection, channel);
     }
 }
 

@@ -2,7 +2,8 @@
 
 use crate::local::Local;
 use crate::local::connection::Connection;
-use protocol::{Cause, Channel, ErrorCode, Refusal, Reply};
+use crate::local::ending::Parting;
+use protocol::{Channel, ErrorCode, Refusal, Reply};
 use std::rc::Rc;
 
 pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, channel: Channel) {
@@ -11,7 +12,7 @@ pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64
         let refusal = Refusal::new(ErrorCode::NotSubscribed, "there is no subscription to this channel");
         return local.refuse(connection, "unsubscribe", id, refusal);
     };
-    local.undo_subscription(connection, &subscription, Cause::Left);
+    local.undo_subscription(connection, &subscription, Parting::Left);
     local.node.metrics.done("unsubscribe");
     local.reply(connection, id, Reply::Unsubscribed { channel });
 }

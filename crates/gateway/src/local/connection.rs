@@ -65,6 +65,8 @@ pub struct State {
     pub publishing: u32,
     /// Told when nothing waits for the socket any more, if somebody asked.
     pub drained: Option<Rc<Notify>>,
+    /// How long after its close it was told to come back.
+    pub away_ms: u32,
     /// Why it ended, once it has.
     pub ended: Option<CloseCode>,
 }
@@ -128,6 +130,7 @@ impl Connection {
             waiting: None,
             publishing: 0,
             drained: None,
+            away_ms: 0,
             ended: None,
         };
         Self {

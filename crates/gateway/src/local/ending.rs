@@ -5,19 +5,36 @@ use super::connection::Connection;
 use super::timers::ticks;
 use crate::session::{Phase, Stage, Subscription};
 use crate::websocket::close_frame;
-use protocol::{Cause, Channel, CloseCode};
+use protocol::{Cause, Channel, CloseCode, Outgoing, Push, Reconnect};
 use std::rc::Rc;
 use std::time::Duration;
 
 /// How long the other side has to answer a close and end its stream.
 const CLOSING_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How a subscription ends, as presence sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parting {
+    /// Its client said so.
+    Left,
+    /// Its connection broke.
+    Lost,
+    /// This node closed its connection, and its client comes back after so long.
+    SentAway(Duration),
+}
+
 impl Local {
     /// Ends a connection from this side: says why, undoes it, and waits a little for the other side.
     pub fn close(&self, connection: &Rc<Connection>, code: CloseCode) {
         let mut frame = Vec::new();
         close_frame(&mut frame, Some(code.code()), code.reason());
-        self.end(connection, code, &frame, Cause::Lost);
+        self.end(connection, code, &frame, parting(connection, code));
+    }
+
+    /// Tells a client that its connection will be closed with this code, and to come back so long after that.
+    pub fn tell_to_come_back(&self, connection: &Rc<Connection>, after_ms: u64, reason: CloseCode) {
+        connection.state.borrow_mut().away_ms = u32::try_from(after_ms).unwrap_or(u32::MAX);
+        self.send(connection, &Outgoing::Push(Push::Reconnect { after_ms, reason }));
     }
 
     /// The client has said goodbye: answers with its own code (RFC 6455 section 5.5.1).
@@ -27,10 +44,10 @@ impl Local {
         let mut frame = Vec::new();
         close_frame(&mut frame, code, "");
         let left = matches!(code, None | Some(1000));
-        self.end(connection, CloseCode::Normal, &frame, if left { Cause::Left } else { Cause::Lost });
+        self.end(connection, CloseCode::Normal, &frame, if left { Parting::Left } else { Parting::Lost });
     }
 
-    fn end(&self, connection: &Rc<Connection>, code: CloseCode, last_frame: &[u8], cause: Cause) {
+    fn end(&self, connection: &Rc<Connection>, code: CloseCode, last_frame: &[u8], parting: Parting) {
         {
             let mut state = connection.state.borrow_mut();
             if state.ended.is_some() {
@@ -53,7 +70,7 @@ impl Local {
         }
         self.set_phase_end(connection, ticks(CLOSING_TIMEOUT));
         self.mark_dirty(connection);
-        self.undo(connection, cause);
+        self.undo(connection, parting);
     }
 
     /// The socket is gone, or its reading task is: whatever has not been undone is undone now.
@@ -70,7 +87,7 @@ impl Local {
         };
         if abrupt {
             self.node.metrics.closes.with_label_values(&["connection lost"]).inc();
-            self.undo(connection, Cause::Lost);
+            self.undo(connection, Parting::Lost);
         }
         if self.connections.borrow_mut().remove(&connection.number).is_some() {
             self.node.shedding.ended(self.index);
@@ -82,16 +99,16 @@ impl Local {
     }
 
     /// Hub, interest of the node, presence, gauges; the permit goes with the connection itself.
-    fn undo(&self, connection: &Rc<Connection>, cause: Cause) {
+    fn undo(&self, connection: &Rc<Connection>, parting: Parting) {
         let subscriptions = connection.state.borrow_mut().session.end_all();
         for subscription in &subscriptions {
-            self.undo_subscription(connection, subscription, cause);
+            self.undo_subscription(connection, subscription, parting);
         }
     }
 
     /// Undoes one subscription that the session has already forgotten. One that is still on its way undoes itself when
     /// it finds that out.
-    pub fn undo_subscription(&self, connection: &Rc<Connection>, subscription: &Subscription, cause: Cause) {
+    pub fn undo_subscription(&self, connection: &Rc<Connection>, subscription: &Subscription, parting: Parting) {
         let Stage::Active(index) = subscription.stage else { return };
         let channel = &subscription.channel;
         let moved = self.hub.borrow_mut().detach(channel, index);
@@ -102,9 +119,29 @@ impl Local {
         }
         self.exit(channel);
         if subscription.is_member {
-            self.node.presence.leave(channel, &self.client_id(connection), cause);
+            self.part(connection, channel, parting);
         }
         self.node.metrics.subscriptions.dec();
+    }
+
+    /// Undoes a subscription that was on its way: whether or not its member was written, it is not wanted, and leaving what
+    /// is not there does nothing.
+    pub fn undo_begun(&self, connection: &Connection, channel: &Channel) {
+        let ended = connection.state.borrow().ended;
+        // One that was sent away comes back and subscribes again: that is no coming and going.
+        let sent_away = ended.map(|code| parting(connection, code)).filter(|parting| *parting != Parting::Lost);
+        self.part(connection, channel, sent_away.unwrap_or(Parting::Left));
+        self.exit(channel);
+    }
+
+    /// A connection's member is no longer in a channel.
+    fn part(&self, connection: &Connection, channel: &Channel, parting: Parting) {
+        let (presence, client) = (&self.node.presence, self.client_id(connection));
+        match parting {
+            Parting::Left => presence.leave(channel, &client, Cause::Left),
+            Parting::Lost => presence.leave(channel, &client, Cause::Lost),
+            Parting::SentAway(after) => presence.send_away(channel, &client, after),
+        }
     }
 
     /// One subscriber of a channel less on this worker.
@@ -113,5 +150,12 @@ impl Local {
         if was_last {
             self.node.leave(channel, self.index);
         }
+    }
+}
+
+fn parting(connection: &Connection, code: CloseCode) -> Parting {
+    match code.reconnect() {
+        Reconnect::WhenTold => Parting::SentAway(Duration::from_millis(connection.state.borrow().away_ms.into())),
+        Reconnect::Never | Reconnect::Backoff => Parting::Lost,
     }
 }

@@ -13,6 +13,9 @@ use tokio::time::Instant;
 /// How long before a token ends its client is told, if the token holds that long.
 const EXPIRY_NOTICE: Duration = Duration::from_secs(30);
 
+/// A worker that did not look at its timers for so long stood still, and heard nobody meanwhile.
+const STANDSTILL: Duration = Duration::from_secs(2);
+
 /// What is due of one connection.
 #[derive(Debug, PartialEq, Eq)]
 enum Due {
@@ -28,6 +31,14 @@ impl Local {
     pub fn check_timers(&self) {
         self.hub.borrow_mut().forget_stale(Instant::now());
         let now = self.tick();
+        let silent = now.saturating_sub(self.checked.replace(now));
+        if silent >= ticks(STANDSTILL) {
+            for connection in self.connections.borrow().values() {
+                let mut state = connection.state.borrow_mut();
+                let phase = state.session.phase;
+                state.times.forgive(phase, now, silent);
+            }
+        }
         let due = self.wheel.borrow_mut().advance(now);
         for number in due {
             let connection = self.connections.borrow().get(&number).cloned();
@@ -102,6 +113,17 @@ impl Local {
             }
         }
         self.set_timer(connection);
+    }
+}
+
+impl Times {
+    /// This side did not listen for so long: what clients said meanwhile is still to be read.
+    fn forgive(&mut self, phase: Phase, now: Tick, silent: Tick) {
+        self.heard = now;
+        self.pinged = None;
+        if phase == Phase::Connecting {
+            self.phase_ends = self.phase_ends.map(|end| end.saturating_add(silent));
+        }
     }
 }
 
@@ -183,6 +205,18 @@ mod tests {
         assert_eq!(due_in(Phase::Connecting, 140), Some(Due::Close(CloseCode::Unauthenticated)));
         assert_eq!(due_in(Phase::Closing, 139), None);
         assert_eq!(due_in(Phase::Closing, 140), Some(Due::Abandon));
+    }
+
+    #[test]
+    fn a_worker_that_stood_still_holds_it_against_nobody() {
+        let mut pinged = Times { pinged: Some(150), ..TIMES };
+        let mut connecting = Times { phase_ends: Some(160), ..TIMES };
+        assert_eq!(due(Phase::Ready, &pinged, 240, 100, 80), Some(Due::Close(CloseCode::PingTimeout)));
+        pinged.forgive(Phase::Ready, 240, 80);
+        connecting.forgive(Phase::Connecting, 240, 80);
+        assert_eq!(due(Phase::Ready, &pinged, 240, 100, 80), None);
+        assert_eq!(due(Phase::Connecting, &connecting, 239, 100, 80), None);
+        assert_eq!(due(Phase::Connecting, &connecting, 240, 100, 80), Some(Due::Close(CloseCode::Unauthenticated)));
     }
 
     #[test]

@@ -62,6 +62,7 @@ pub struct Local {
     pub emptied: Notify,
     dirty: RefCell<Vec<Rc<Connection>>>,
     wheel: RefCell<Wheel>,
+    checked: Cell<Tick>,
     began: Instant,
     next_number: Cell<u32>,
 }
@@ -83,6 +84,7 @@ impl Local {
             emptied: Notify::new(),
             dirty: RefCell::default(),
             wheel: RefCell::default(),
+            checked: Cell::new(0),
             began: Instant::now(),
             next_number: Cell::new(0),
         })

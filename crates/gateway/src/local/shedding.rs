@@ -4,7 +4,7 @@ use super::Local;
 use super::connection::Connection;
 use crate::shedding::pace::{AFTER_MAX_MS, away};
 use crate::shedding::{Mode, Occasion, Shed};
-use protocol::{CloseCode, Outgoing, Push};
+use protocol::CloseCode;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ impl Local {
     fn tell_to_go(&self, connection: &Rc<Connection>, shed: &Shed, place: usize, of: usize) {
         let longer_ms = u64::try_from(away(shed.longer_away, place, of).as_millis()).unwrap_or(u64::MAX);
         let after_ms = longer_ms.saturating_add(fastrand::u64(..AFTER_MAX_MS));
-        self.send(connection, &Outgoing::Push(Push::Reconnect { after_ms, reason: shed.occasion.code() }));
+        self.tell_to_come_back(connection, after_ms, shed.occasion.code());
     }
 
     /// Closes so many; those with a publication under way wait for its answer and go with a later wave.

@@ -35,21 +35,21 @@ impl Flight {
         self.ops.is_empty() && self.unindex.is_empty()
     }
 
-    pub(super) fn pipeline(&self, scripts: &Scripts, keys: &KeySpace, node: &str) -> Pipeline {
+    pub(super) fn pipeline(&self, scripts: &Scripts, keys: &KeySpace, tenure: &str) -> Pipeline {
         let mut pipe = Pipeline::with_capacity(self.ops.len() + 2);
         if !self.index.is_empty() {
-            pipe.add_command(scripts.index(&self.index));
+            pipe.add_command(scripts.index(&self.index, tenure));
         }
         for Op { place, entry, joins, quiet, cause, .. } in &self.ops {
             pipe.add_command(if *joins {
-                scripts.join(&place.channel, entry, *quiet)
+                scripts.join(&place.channel, entry, *quiet, tenure)
             } else {
                 scripts.leave(&place.channel, &place.client, entry.announce, *cause)
             });
         }
         if !self.unindex.is_empty() {
             let channels: Vec<&str> = self.unindex.iter().map(Channel::as_str).collect();
-            pipe.cmd("SREM").arg(keys.node_here(node)).arg(channels);
+            pipe.cmd("SREM").arg(keys.node_here(tenure)).arg(channels);
         }
         pipe
     }

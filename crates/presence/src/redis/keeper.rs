@@ -36,7 +36,7 @@ enum Step {
 impl Keeper {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let key = shared.link.keys().lease(&shared.node);
-        let lease = Lease::new(key, shared.config.lease, shared.pace.sweep_every);
+        let lease = Lease::new(&shared.node, key, shared.config.lease, shared.pace.sweep_every);
         Self { shared, lease, backoff: Backoff::new(RETRY_FIRST, RETRY_CEILING), has_complained: false }
     }
 
@@ -70,16 +70,23 @@ impl Keeper {
         }
         self.backoff.reset();
         self.shared.ledger().answer_written();
-        if self.shared.ledger().is_stopping() {
+        self.lease.bury_former(&self.shared).await?;
+        if self.is_over() {
             self.say_farewell().await?;
             return Ok(Step::Ended);
         }
         Ok(Step::Idle)
     }
 
+    /// The node stops, and nobody is parting any more.
+    fn is_over(&self) -> bool {
+        let ledger = self.shared.ledger();
+        ledger.is_stopping() && ledger.next_parting_end().is_none()
+    }
+
     async fn fly(&mut self, flight: Flight) -> Result<(), Failure> {
-        let Shared { link, node, scripts, metrics, .. } = &*self.shared;
-        let pipe = flight.pipeline(scripts, link.keys(), node);
+        let Shared { link, scripts, metrics, .. } = &*self.shared;
+        let pipe = flight.pipeline(scripts, link.keys(), self.lease.tenure());
         let answers = match self.shared.query(&pipe).await {
             Ok(answers) => answers,
             Err(failure) => {
@@ -142,14 +149,15 @@ impl Keeper {
 
     async fn say_farewell(&self) -> Result<(), Failure> {
         let keys = self.shared.link.keys();
-        let node = &self.shared.node;
         let mut pipe = Pipeline::new();
-        pipe.cmd("DEL").arg(keys.lease(node));
-        pipe.cmd("HDEL").arg(keys.nodes()).arg(node);
         // What Redis refused to remove must be found by a reaper.
         if self.shared.ledger().entries() == 0 {
-            pipe.cmd("DEL").arg(keys.node_here(node));
+            for tenure in self.lease.tenures() {
+                pipe.cmd("HDEL").arg(keys.nodes()).arg(tenure);
+                pipe.cmd("UNLINK").arg(keys.node_here(tenure));
+            }
         }
+        pipe.cmd("DEL").arg(keys.lease(&self.shared.node));
         let answers = self.shared.query(&pipe).await?;
         Failure::first_refused(&answers).map_or(Ok(()), Err)
     }

@@ -3,6 +3,7 @@
 use super::scripts::millis;
 use super::shared::{Failure, Shared};
 use super::sweep::Sweep;
+use super::tenure::Tenure;
 use futures_util::FutureExt;
 use protocol::Channel;
 use redis::{FromRedisValue, Pipeline, Value};
@@ -10,12 +11,21 @@ use std::collections::HashSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
+/// The most ended tenures that a node cleans up itself; what is beyond is left to be reaped when it dies.
+const FORMER_MAX: usize = 64;
+
 /// Keeps the lease. It belongs to the keeper, so nothing is written between a new connection and its renewal.
 pub(super) struct Lease {
     key: String,
     ttl: Duration,
+    /// What the node is called while it holds.
+    tenure: Tenure,
+    /// What it was called before, until nothing of that is left in Redis.
+    former: Vec<Tenure>,
     /// It held when last seen.
     is_held: bool,
+    /// Redis may have lost what the node wrote, or others may have removed it.
+    is_in_doubt: bool,
     /// The connection that was last prepared.
     generation: u64,
     /// Redis' name for that connection.
@@ -28,11 +38,14 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    pub(super) fn new(key: String, ttl: Duration, sweep_every: Duration) -> Self {
+    pub(super) fn new(node: &str, key: String, ttl: Duration, sweep_every: Duration) -> Self {
         Self {
             key,
             ttl,
+            tenure: Tenure::first(node),
+            former: Vec::new(),
             is_held: false,
+            is_in_doubt: false,
             generation: 0,
             connection_id: None,
             run_id: None,
@@ -44,6 +57,16 @@ impl Lease {
 
     pub(super) fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// What the node is called in whatever it writes.
+    pub(super) fn tenure(&self) -> &str {
+        self.tenure.name()
+    }
+
+    /// Everything the node is or was called in Redis.
+    pub(super) fn tenures(&self) -> impl Iterator<Item = &str> {
+        self.former.iter().chain([&self.tenure]).map(Tenure::name)
     }
 
     pub(super) fn next_renewal(&self) -> Instant {
@@ -59,15 +82,12 @@ impl Lease {
             return Ok(());
         }
         let sent_at = Instant::now();
-        let answers = shared.query(&self.renewal()).await?;
-        if !is_held(&answers)? {
+        if !is_held(&shared.query(&self.renewal()).await?)? {
             self.found_lost(shared);
-            // The same Redis: what is gone was removed by somebody who said so, and is told anew.
-            shared.ledger().write_again(false, None);
-            let mut claim = Pipeline::new();
-            claim.add_command(shared.scripts.claim(self.ttl));
-            self.add_registration(&mut claim, shared);
-            first_answer(&shared.query(&claim).await?)?;
+        }
+        // It is not held, too, if the answer to an earlier claim did not come.
+        if !self.is_held || shared.take_unlisted() {
+            self.settle(shared, None).await?;
         }
         self.renewed(shared, sent_at);
         self.refresh(shared).await
@@ -85,26 +105,61 @@ impl Lease {
         let connection_id = answers.get(2).and_then(|id| i64::from_redis_value_ref(id).ok());
         let same_process = run_id.is_some() && run_id == self.run_id;
 
-        // Before the lease is claimed again, so that nothing is missed if the answer to the claim is.
         if !held {
             self.found_lost(shared);
         }
-        if self.generation > 0 && (!held || !same_process) {
-            shared.ledger().write_again(!same_process, None);
-        }
-        let mut settling = Pipeline::new();
-        settling.add_command(shared.scripts.claim(self.ttl));
-        self.add_registration(&mut settling, shared);
-        if let Some(former) = self.connection_id.filter(|_| same_process) {
-            // Bytes of the former connection that Redis has not read yet must not be done after those of this one: a
-            // join would outlive the leave that came after it.
-            settling.cmd("CLIENT").arg("KILL").arg("ID").arg(former);
-        }
-        first_answer(&shared.query(&settling).await?)?;
+        self.is_in_doubt |= self.generation > 0 && !same_process;
+        self.settle(shared, self.connection_id.filter(|_| same_process)).await?;
         self.generation = generation;
         self.connection_id = connection_id;
         self.run_id = run_id;
         self.renewed(shared, sent_at);
+        Ok(())
+    }
+
+    /// The lease is claimed, and whatever Redis may have lost is to be written again. If the answer does not come nothing
+    /// is missed: the doubt stays.
+    async fn settle(&mut self, shared: &Shared, former_connection: Option<i64>) -> Result<(), Failure> {
+        let keys = shared.link.keys();
+        let mut pipe = Pipeline::new();
+        pipe.add_command(shared.scripts.claim(self.ttl, self.tenure.name()));
+        let stats = format!("{{\"started_at_ms\":{}}}", self.started_at_ms);
+        pipe.add_command(shared.scripts.register(self.tenure.name(), &stats));
+        // After the claim: whoever begins to reap from now on sees that the node lives.
+        for former in &self.former {
+            pipe.exists(keys.reaped(former.name()));
+        }
+        if let Some(id) = former_connection {
+            // Bytes of the former connection that Redis has not read yet must not be done after those of this one: a
+            // join would outlive the leave that came after it.
+            pipe.cmd("CLIENT").arg("KILL").arg("ID").arg(id);
+        }
+        let answers = shared.query(&pipe).await?;
+        let (settled, marks) = answers.split_at_checked(2).unwrap_or((&answers, &[]));
+        Failure::first_refused(settled).map_or(Ok(()), Err)?;
+        if std::mem::take(&mut self.is_in_doubt) {
+            let was_reaped = marks.iter().take(self.former.len()).any(|mark| *mark == Value::Int(1));
+            // What is gone was removed by somebody who said so, and is told anew; or else Redis lost it, and nobody
+            // knows.
+            shared.ledger().write_again(!was_reaped, None);
+        }
+        Ok(())
+    }
+
+    /// Removes what is left of former tenures, once everything has been written anew under the present one.
+    pub(super) async fn bury_former(&mut self, shared: &Shared) -> Result<(), Failure> {
+        if self.former.is_empty() || !shared.ledger().is_settled() {
+            return Ok(());
+        }
+        let keys = shared.link.keys();
+        let mut pipe = Pipeline::new();
+        for former in &self.former {
+            pipe.cmd("HDEL").arg(keys.nodes()).arg(former.name());
+            pipe.cmd("UNLINK").arg(keys.node_here(former.name()));
+        }
+        let answers = shared.query(&pipe).await?;
+        Failure::first_refused(&answers).map_or(Ok(()), Err)?;
+        self.former.clear();
         Ok(())
     }
 
@@ -114,27 +169,28 @@ impl Lease {
         pipe
     }
 
-    /// The node's line among the nodes. Only for people to read, so nobody minds if Redis refuses it.
-    fn add_registration(&self, pipe: &mut Pipeline, shared: &Shared) {
-        let nodes = shared.link.keys().nodes();
-        let stats = format!("{{\"started_at_ms\":{}}}", self.started_at_ms);
-        pipe.cmd("HSET").arg(&nodes).arg(&shared.node).arg(stats);
-        pipe.cmd("PEXPIRE").arg(&nodes).arg(millis(shared.pace.key_ttl));
-    }
-
     fn renewed(&mut self, shared: &Shared, sent_at: Instant) {
-        self.is_held = true;
+        let was_lost = !std::mem::replace(&mut self.is_held, true);
         self.next_renewal = sent_at + self.ttl / 3;
-        shared.lease_renewed(sent_at, self.generation);
+        shared.lease_renewed(sent_at, self.generation, was_lost);
         shared.ledger().retry_refused();
     }
 
+    /// The node was taken for dead, or Redis has lost what it held: a new tenure begins.
     fn found_lost(&mut self, shared: &Shared) {
-        if std::mem::take(&mut self.is_held) {
-            shared.metrics.leases_lost.inc();
-            let entries = shared.ledger().entries();
-            tracing::warn!(entries, "this node's lease was gone; its presence is registered again");
+        if !std::mem::take(&mut self.is_held) {
+            return;
         }
+        shared.metrics.leases_lost.inc();
+        let renewed_ago = shared.lease_age().unwrap_or_default();
+        let entries = shared.ledger().entries();
+        tracing::warn!(entries, ?renewed_ago, "this node's lease has ended; its presence is registered again");
+        let next = self.tenure.next();
+        self.former.push(std::mem::replace(&mut self.tenure, next));
+        if self.former.len() > FORMER_MAX {
+            self.former.remove(0);
+        }
+        self.is_in_doubt = true;
     }
 
     /// Keys outlive their last write by days only; those that are still in use are refreshed.
@@ -148,7 +204,7 @@ impl Lease {
         let mut pipe = Pipeline::new();
         let ttl_ms = millis(shared.pace.key_ttl);
         pipe.cmd("PEXPIRE").arg(keys.nodes()).arg(ttl_ms);
-        pipe.cmd("PEXPIRE").arg(keys.node_here(&shared.node)).arg(ttl_ms);
+        pipe.cmd("PEXPIRE").arg(keys.node_here(self.tenure.name())).arg(ttl_ms);
         for channel in &portion {
             pipe.cmd("PEXPIRE").arg(keys.here(channel)).arg(ttl_ms);
             pipe.cmd("PEXPIRE").arg(keys.users(channel)).arg(ttl_ms);

@@ -4,25 +4,30 @@
 //! the ledger says over a connection of its own, many entries at once. Statements never wait for Redis, and what could
 //! not be written is written when it can be.
 //!
-//! A node that dies leaves its entries behind. Lists do not show them, since its lease is gone; counts and users still
-//! count them. To remove them, and to tell of users whose last connection died, is the work of a reaper, which belongs
-//! beside `lease` and needs no more than what is kept here: the hash `nodes` names the nodes, `lease:<node>` says whether
-//! one lives, and the set `node:<node>:here` names every channel in which it may have entries (and some in which it has
-//! none). Its removals are those of `lua/leave.lua`, with the dead node's name. A node that finds its lease gone in the
-//! same Redis process takes it that its leaves may have been told, and tells its joins anew where its entries are gone.
+//! A node that dies leaves its entries behind. Lists do not show them, since its lease is gone; the `reaper` of any other
+//! node removes them and tells of users whose last connection died. It needs no more than what is kept here: the hash
+//! `nodes` names the nodes, `lease:<node>` says whether one lives, and the set `node:<node>:here` names every channel in
+//! which it may have entries (and some in which it has none).
+//!
+//! A lease may end while its node lives: it stood still, or was cut off. It then goes on under another name (`tenure`), so
+//! that what it writes anew cannot be taken for what is being removed. Its joins are told anew if it has been reaped.
 
 mod flight;
 mod keeper;
 mod lease;
 mod ledger;
 mod read;
+mod reaper;
 mod scripts;
 mod shared;
+mod standing;
 mod sweep;
+mod tenure;
 #[cfg(test)]
 mod tests;
 mod turns;
 mod waiting;
+mod walk;
 
 use crate::{Entry, Presence, PresenceConfig, PresenceMetrics, Unavailable};
 use futures_util::FutureExt;
@@ -30,24 +35,26 @@ use futures_util::future::{BoxFuture, ready};
 use keeper::Keeper;
 use link::Link;
 use protocol::{Cause, Channel, Members, Text};
+use reaper::Reaper;
 use shared::{Pace, Shared};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 /// How long Redis may take to answer one pipeline, and presence to answer one question.
 const FLIGHT_DEADLINE: Duration = Duration::from_secs(2);
 
-/// How long a node that stops tries to remove its entries; after that its lease ends them.
+/// How long a node that stops tries to remove its entries, once nobody is parting; after that its lease ends them.
 const STOP_DEADLINE: Duration = Duration::from_secs(4);
 
-/// One node's presence in Redis. Dropping it ends its task and its connection; without [`Presence::stop`] its entries then
+/// One node's presence in Redis. Dropping it ends its tasks and its connection; without [`Presence::stop`] its entries then
 /// end with the lease.
 pub struct RedisPresence {
     shared: Arc<Shared>,
     keeper: AbortHandle,
+    reaper: AbortHandle,
     ended: watch::Receiver<bool>,
 }
 
@@ -62,7 +69,8 @@ impl RedisPresence {
         let shared = Arc::new(Shared::new(link, node, config, metrics, pace));
         let (sender, ended) = watch::channel(false);
         let keeper = tokio::spawn(Keeper::new(shared.clone()).run(sender)).abort_handle();
-        Self { shared, keeper, ended }
+        let reaper = tokio::spawn(Reaper::new(shared.clone()).run()).abort_handle();
+        Self { shared, keeper, reaper, ended }
     }
 }
 
@@ -84,6 +92,11 @@ impl Presence for RedisPresence {
         self.shared.stated.notify_one();
     }
 
+    fn send_away(&self, channel: &Channel, client: &Text, after: Duration) {
+        self.shared.ledger().part(channel, client, after);
+        self.shared.stated.notify_one();
+    }
+
     fn members(&self, channel: &Channel, list: bool) -> BoxFuture<'static, Result<Members, Unavailable>> {
         let barrier = self.shared.barrier();
         let (shared, channel) = (self.shared.clone(), channel.clone());
@@ -97,11 +110,11 @@ impl Presence for RedisPresence {
     }
 
     fn stop(&self) -> BoxFuture<'static, ()> {
-        self.shared.ledger().stop();
+        let all_parted = self.shared.ledger().stop();
         self.shared.stated.notify_one();
         let (mut ended, keeper) = (self.ended.clone(), self.keeper.clone());
         async move {
-            if timeout(STOP_DEADLINE, ended.wait_for(|ended| *ended)).await.is_err() {
+            if timeout_at(all_parted + STOP_DEADLINE, ended.wait_for(|ended| *ended)).await.is_err() {
                 tracing::warn!("Redis is away: this node's presence ends with its lease");
             }
             keeper.abort();
@@ -121,5 +134,6 @@ impl Presence for RedisPresence {
 impl Drop for RedisPresence {
     fn drop(&mut self) {
         self.keeper.abort();
+        self.reaper.abort();
     }
 }

@@ -1,6 +1,7 @@
 //! Reads who is in a channel.
 
 use super::shared::Shared;
+use super::tenure::owner_of;
 use crate::Unavailable;
 use crate::census::Census;
 use protocol::{Channel, Members, Text};
@@ -50,7 +51,7 @@ async fn read(
     let alive = living_nodes(shared, connection, &stored).await?;
     let mut census = Census::default();
     for Stored { user, node, info } in &stored {
-        if alive.contains(&**node) {
+        if alive.contains(owner_of(node)) {
             census.count(Text::from(&**user), info.as_deref().map(Text::from));
         }
     }
@@ -64,7 +65,8 @@ async fn living_nodes<'a>(
     stored: &'a [Stored<'_>],
 ) -> RedisResult<HashSet<&'a str>> {
     let own: &str = &shared.node;
-    let others: HashSet<&str> = stored.iter().map(|stored| &*stored.node).filter(|node| *node != own).collect();
+    let owners = stored.iter().map(|stored| owner_of(&stored.node));
+    let others: HashSet<&str> = owners.filter(|node| *node != own).collect();
     let others: Vec<&str> = others.into_iter().collect();
     let mut living = HashSet::from([own]);
     if others.is_empty() {

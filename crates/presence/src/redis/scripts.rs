@@ -7,14 +7,17 @@ use redis::{Cmd, Script};
 use std::time::Duration;
 
 /// What the lane loads on each connection.
-pub(super) const ALL: &[&str] = &[JOIN, LEAVE, INDEX, CLAIM];
+pub(super) const ALL: &[&str] = &[JOIN, LEAVE, REAP, INDEX, CLAIM, REGISTER, TAKE];
 
 const JOIN: &str = concat!(include_str!("lua/member.lua"), include_str!("lua/join.lua"));
 const LEAVE: &str = concat!(include_str!("lua/member.lua"), include_str!("lua/leave.lua"));
+const REAP: &str = concat!(include_str!("lua/member.lua"), include_str!("lua/reap.lua"));
 const INDEX: &str = include_str!("lua/index.lua");
 const CLAIM: &str = include_str!("lua/claim.lua");
+const REGISTER: &str = include_str!("lua/register.lua");
+const TAKE: &str = include_str!("lua/take.lua");
 
-/// Forms one node's commands.
+/// Forms one node's commands. `tenure` is what the node is called since it has held its lease.
 pub(super) struct Scripts {
     keys: KeySpace,
     node: String,
@@ -22,8 +25,11 @@ pub(super) struct Scripts {
     members_max: u64,
     join: String,
     leave: String,
+    reap: String,
     index: String,
     claim: String,
+    register: String,
+    take: String,
 }
 
 impl Scripts {
@@ -36,17 +42,20 @@ impl Scripts {
             members_max,
             join: hash(JOIN),
             leave: hash(LEAVE),
+            reap: hash(REAP),
             index: hash(INDEX),
             claim: hash(CLAIM),
+            register: hash(REGISTER),
+            take: hash(TAKE),
         }
     }
 
     /// `quiet`: the user is known to be there, so its coming is not told again.
-    pub(super) fn join(&self, channel: &Channel, entry: &Entry, quiet: bool) -> Cmd {
+    pub(super) fn join(&self, channel: &Channel, entry: &Entry, quiet: bool, tenure: &str) -> Cmd {
         let mut cmd = evalsha(&self.join, &[&self.keys.here(channel), &self.keys.users(channel)]);
-        cmd.arg(self.keys.topic(channel)).arg(entry.client.as_str()).arg(entry.user.as_str()).arg(&self.node);
+        cmd.arg(self.keys.topic(channel)).arg(entry.client.as_str()).arg(entry.user.as_str()).arg(tenure);
         cmd.arg(entry.info.as_deref().unwrap_or_default()).arg(self.key_ttl_ms);
-        cmd.arg(self.told_max(entry.announce && !quiet));
+        cmd.arg(self.told_max(entry.announce && !quiet)).arg(u8::from(!entry.announce));
         cmd
     }
 
@@ -57,8 +66,16 @@ impl Scripts {
         cmd
     }
 
-    pub(super) fn index(&self, channels: &[Channel]) -> Cmd {
-        let mut cmd = evalsha(&self.index, &[&self.keys.node_here(&self.node)]);
+    /// Removes some of those that a dead node held in a channel.
+    pub(super) fn reap(&self, channel: &Channel, tenure: &str, cursor: u64, count: usize) -> Cmd {
+        let mut cmd = evalsha(&self.reap, &[&self.keys.here(channel), &self.keys.users(channel)]);
+        cmd.arg(self.keys.topic(channel)).arg(tenure).arg(cursor).arg(count);
+        cmd.arg(Cause::NodeLost as u8).arg(self.told_max(true));
+        cmd
+    }
+
+    pub(super) fn index(&self, channels: &[Channel], tenure: &str) -> Cmd {
+        let mut cmd = evalsha(&self.index, &[&self.keys.node_here(tenure)]);
         cmd.arg(self.key_ttl_ms);
         for channel in channels {
             cmd.arg(channel.as_str());
@@ -66,9 +83,29 @@ impl Scripts {
         cmd
     }
 
-    pub(super) fn claim(&self, lease: Duration) -> Cmd {
+    pub(super) fn claim(&self, lease: Duration, tenure: &str) -> Cmd {
         let mut cmd = evalsha(&self.claim, &[&self.keys.lease(&self.node)]);
-        cmd.arg(millis(lease));
+        cmd.arg(millis(lease)).arg(tenure);
+        cmd
+    }
+
+    pub(super) fn register(&self, tenure: &str, stats: &str) -> Cmd {
+        let mut cmd = evalsha(&self.register, &[&self.keys.nodes()]);
+        cmd.arg(self.key_ttl_ms).arg(tenure).arg(stats);
+        cmd
+    }
+
+    /// This node is to reap that tenure of another one.
+    pub(super) fn take(&self, tenure: &str, holds: Duration) -> Cmd {
+        let mut cmd = evalsha(&self.take, &[&self.keys.reap(tenure)]);
+        cmd.arg(millis(holds)).arg(&self.node);
+        cmd
+    }
+
+    /// From now on that tenure's users may have been told to leave.
+    pub(super) fn mark_reaped(&self, tenure: &str) -> Cmd {
+        let mut cmd = evalsha(&self.claim, &[&self.keys.reaped(tenure)]);
+        cmd.arg(self.key_ttl_ms).arg(&self.node);
         cmd
     }
 

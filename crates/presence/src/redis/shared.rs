@@ -3,12 +3,14 @@
 use super::FLIGHT_DEADLINE;
 use super::ledger::Ledger;
 use super::scripts::Scripts;
+use super::standing::Standing;
 use super::waiting::Answer;
 use crate::{Entry, PresenceConfig, PresenceMetrics, Unavailable};
 use futures_util::FutureExt;
 use link::{Lane, LaneError, Link};
 use protocol::Channel;
 use redis::{Pipeline, ServerErrorKind, Value};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -21,11 +23,18 @@ pub(super) struct Pace {
     pub(super) key_ttl: Duration,
     /// How often the keys of quiet channels are refreshed.
     pub(super) sweep_every: Duration,
+    /// How long at the least, after a link has recovered, nobody is taken for dead: two nodes that lost the same Redis
+    /// find it again up to an attempt to connect (4 s) and a pause (1 s) apart.
+    pub(super) settle_min: Duration,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { key_ttl: Duration::from_secs(7 * 24 * 3600), sweep_every: Duration::from_secs(6 * 3600) }
+        Self {
+            key_ttl: Duration::from_secs(7 * 24 * 3600),
+            sweep_every: Duration::from_secs(6 * 3600),
+            settle_min: Duration::from_secs(5),
+        }
     }
 }
 
@@ -52,15 +61,8 @@ pub(super) struct Shared {
     pub(super) stated: Notify,
     ledger: Mutex<Ledger>,
     standing: Mutex<Standing>,
-}
-
-/// How the lease stands.
-struct Standing {
-    started_at: Instant,
-    /// When the last renewal that was confirmed was sent.
-    renewed_at: Option<Instant>,
-    /// The connection it was sent over.
-    generation: u64,
+    /// The node was not found among the nodes.
+    is_unlisted: AtomicBool,
 }
 
 impl Shared {
@@ -70,7 +72,8 @@ impl Shared {
             node: node.to_owned(),
             scripts: Scripts::new(link.keys().clone(), node, pace.key_ttl, config.members_max),
             ledger: Mutex::new(Ledger::new(config.grace)),
-            standing: Mutex::new(Standing { started_at: Instant::now(), renewed_at: None, generation: 0 }),
+            standing: Mutex::new(Standing::new(config.lease, pace.settle_min)),
+            is_unlisted: AtomicBool::new(false),
             stated: Notify::new(),
             link,
             config,
@@ -102,21 +105,35 @@ impl Shared {
     /// Redis is known to be away, as opposed to not found yet by a node that has just started.
     pub(super) fn is_down(&self) -> bool {
         let standing = self.standing();
-        !self.lane.is_up() && (standing.renewed_at.is_some() || standing.started_at.elapsed() > FLIGHT_DEADLINE)
+        !self.lane.is_up() && (standing.has_held() || standing.age() > FLIGHT_DEADLINE)
     }
 
-    pub(super) fn lease_renewed(&self, sent_at: Instant, generation: u64) {
-        let mut standing = self.standing();
-        standing.renewed_at = Some(sent_at);
-        standing.generation = generation;
+    /// The lease holds; `was_lost` if it had ended.
+    pub(super) fn lease_renewed(&self, sent_at: Instant, generation: u64, was_lost: bool) {
+        self.standing().renewed(sent_at, generation, was_lost);
+    }
+
+    /// Whether a lease that is gone means that its node is dead. To be asked after the answer that says so.
+    pub(super) fn may_judge(&self) -> bool {
+        let standing = self.standing();
+        let is_same = self.lane.next_connection(standing.generation()).now_or_never().is_none();
+        is_same && self.lane.is_up() && standing.may_judge()
+    }
+
+    /// The node was not found among the nodes: it is to register again.
+    pub(super) fn found_unlisted(&self) {
+        self.is_unlisted.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn take_unlisted(&self) -> bool {
+        self.is_unlisted.swap(false, Ordering::Relaxed)
     }
 
     pub(super) fn lease_age(&self) -> Option<Duration> {
         if self.ledger().is_stopping() {
             return None;
         }
-        let standing = self.standing();
-        Some(standing.renewed_at.unwrap_or(standing.started_at).elapsed())
+        Some(self.standing().age())
     }
 
     /// States a join; the answer to wait for, or at once whether it is written.
@@ -136,7 +153,7 @@ impl Shared {
         if self.is_down() {
             return Err(Unavailable);
         }
-        let prepared = self.standing().generation;
+        let prepared = self.standing().generation();
         // A connection that the keeper has not seen yet may lead to a Redis that has lost what was written.
         let is_unprepared = prepared > 0 && self.lane.next_connection(prepared).now_or_never().is_some();
         let mut ledger = self.ledger();

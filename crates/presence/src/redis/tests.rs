@@ -17,7 +17,7 @@ async fn keys_in_use_live_on_and_those_that_were_evicted_come_back() {
     let link = Link::new(&config, LinkMetrics::new(&Registry::new()).unwrap()).unwrap();
     let config = PresenceConfig { lease: Duration::from_millis(150), ..PresenceConfig::default() };
     let metrics = PresenceMetrics::new(&Registry::new()).unwrap();
-    let pace = Pace { key_ttl: Duration::from_secs(2), sweep_every: Duration::from_millis(300) };
+    let pace = Pace { key_ttl: Duration::from_secs(2), sweep_every: Duration::from_millis(300), ..Pace::default() };
     let node = RedisPresence::start_at(link, "n1.a", config, metrics, pace);
     let (kept, evicted) = (Channel::new("kept").unwrap(), Channel::new("evicted").unwrap());
     let alice = Entry { client: "c1".into(), user: "alice".into(), info: None, announce: true };
@@ -50,8 +50,9 @@ async fn keys_in_use_live_on_and_those_that_were_evicted_come_back() {
         }
     };
     timeout(Duration::from_secs(20), outlived).await.unwrap();
-    for key in ["gw:nodes", "gw:node:n1.a:here", "gw:{kept}:here", "gw:{kept}:users"] {
-        let lives: bool = redis.exists(key).await.unwrap();
-        assert!(lives, "{key}");
+    // A busy machine may have missed a renewal: then the index has another name.
+    for pattern in ["gw:nodes", "gw:node:n1.a*:here", "gw:{kept}:here", "gw:{kept}:users"] {
+        let keys: Vec<String> = redis.keys(pattern).await.unwrap();
+        assert_eq!(keys.len(), 1, "{pattern}: {keys:?}");
     }
 }

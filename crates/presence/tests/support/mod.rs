@@ -49,8 +49,8 @@ impl Fixture {
 
     pub(crate) async fn in_redis() -> Self {
         let server = RedisServer::start();
-        let config =
-            PresenceConfig { lease: Duration::from_millis(1500), grace: Duration::from_secs(1), members_max: 3 };
+        let (lease, grace) = (Duration::from_secs(3), Duration::from_secs(1));
+        let config = PresenceConfig { lease, grace, members_max: 3 };
         Self { config, told: Told::by(&server).await, backend: Backend::Redis(server) }
     }
 
@@ -59,6 +59,17 @@ impl Fixture {
             Backend::Memory(roster) => Arc::new(MemoryPresence::attach(roster, name, self.config.clone())),
             Backend::Redis(server) => Arc::new(redis_node(server, name, &self.config).0),
         }
+    }
+}
+
+impl Fixture {
+    /// Waits until one of the nodes has removed what a node of this name left when it died.
+    pub(crate) async fn until_the_dead_are_reaped(&mut self) {
+        let canary = self.node("canary.a");
+        canary.join(&channel("mine"), entry("canary.a.1", "canary")).await.unwrap();
+        drop(canary);
+        self.told.expect_join("canary").await;
+        self.told.expect_leave("canary", Cause::NodeLost).await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! A road to Redis on which bytes can be held up and arrive after their connection has ended.
 
 use super::until;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -10,6 +11,7 @@ use tokio::sync::watch;
 pub(crate) struct Road {
     port: u16,
     open: Arc<Mutex<Control>>,
+    is_closed: Arc<AtomicBool>,
 }
 
 /// The connections that were on the road when it was held.
@@ -41,18 +43,35 @@ impl Road {
         let port = listener.local_addr().unwrap().port();
         let open = Arc::new(Mutex::new(Control::new()));
         let present = open.clone();
+        let is_closed = Arc::new(AtomicBool::new(false));
+        let closed = is_closed.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                if closed.load(Ordering::Relaxed) {
+                    continue;
+                }
                 let Ok(redis) = TcpStream::connect(("127.0.0.1", redis_port)).await else { continue };
                 let control = present.lock().unwrap().clone();
                 tokio::spawn(carry(client, redis, control.state.subscribe(), control.held));
             }
         });
-        Self { port, open }
+        Self { port, open, is_closed }
     }
 
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Cuts the present connections, and lets no others through.
+    pub(crate) fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
+        self.open.lock().unwrap().state.send_replace(State::Cut);
+    }
+
+    /// Lets connections through again.
+    pub(crate) fn open(&self) {
+        *self.open.lock().unwrap() = Control::new();
+        self.is_closed.store(false, Ordering::Relaxed);
     }
 
     /// What the present connections send is held up from now on; new ones are carried.

@@ -55,8 +55,9 @@ impl Interest {
     /// A connection is about to be made, and the one before is of no more use. Returns its number.
     pub(in crate::redis) fn begin_connection(&self) -> u64 {
         let mut state = self.lock();
-        let State { connection, last_round, subscriptions, changed, asking, held_bytes, .. } = &mut *state;
+        let State { connection, last_round, subscriptions, changed, asking, held_bytes, stale_until, .. } = &mut *state;
         *connection += 1;
+        *stale_until = None;
         *held_bytes = 0;
         asking.clear();
         changed.clear();
@@ -111,11 +112,12 @@ impl Interest {
     /// Redis has confirmed these topics: from here on everything published arrives.
     pub(in crate::redis) fn confirm(&self, channels: &[Channel]) {
         let mut state = self.lock();
-        let State { subscriptions, asking, .. } = &mut *state;
+        let State { subscriptions, asking, stale_until, .. } = &mut *state;
         for channel in channels {
             let Some(subscription) = subscriptions.get_mut(channel).filter(|s| !s.is_confirmed) else { continue };
             subscription.is_confirmed = true;
             match &mut subscription.stand {
+                Stand::Plain(_) if stale_until.is_some() => {}
                 Stand::Plain(plain) => self.make_live(channel, plain),
                 Stand::Positioned(_) => {
                     asking.insert(channel.clone());

@@ -143,13 +143,21 @@ impl Ledger {
 
     /// States that a connection is no longer in a channel, or that it broke.
     pub(super) fn leave(&mut self, channel: &Channel, client: &Text, cause: Cause) {
-        let Some(here) = find(&mut self.clients, channel, client).filter(|here| here.is_wanted) else { return };
-        if cause != Cause::Lost {
-            return self.depart(channel, client, cause);
+        match cause {
+            Cause::Lost => self.part(channel, client, Duration::ZERO),
+            cause if find(&mut self.clients, channel, client).is_some_and(|here| here.is_wanted) => {
+                self.depart(channel, client, cause);
+            }
+            _ => {}
         }
-        if here.parting.is_none() {
+    }
+
+    /// States that a connection is shown for the grace only, which begins after so long.
+    pub(super) fn part(&mut self, channel: &Channel, client: &Text, after: Duration) {
+        let Some(here) = find(&mut self.clients, channel, client) else { return };
+        if here.is_wanted && here.parting.is_none() {
             let place = Place { channel: here.channel.clone(), client: client.clone() };
-            here.parting = Some(self.grace.add(place));
+            here.parting = Some(self.grace.add(place, after));
         }
     }
 
@@ -163,14 +171,21 @@ impl Ledger {
         }
     }
 
-    /// All leave, and nobody joins any more.
-    pub(super) fn stop(&mut self) {
+    /// All leave but those who are parting, and nobody joins any more. Returns when the last one has parted.
+    pub(super) fn stop(&mut self) -> Instant {
         self.is_stopping = true;
         let all = self.clients.iter().flat_map(|(client, heres)| heres.iter().map(|here| (here, client.clone())));
-        let all = all.filter(|(here, _)| here.is_wanted).map(|(here, client)| (here.channel.clone(), client));
+        let all = all.filter(|(here, _)| here.is_wanted && here.parting.is_none());
+        let all = all.map(|(here, client)| (here.channel.clone(), client));
         for (channel, client) in all.collect::<Vec<_>>() {
             self.depart(&channel, &client, Cause::Left);
         }
+        self.grace.last_end().unwrap_or_else(Instant::now)
+    }
+
+    /// Nothing is outstanding of what was to be written again.
+    pub(super) fn is_settled(&self) -> bool {
+        !self.is_flying && self.turns.first(Urgency::Again).or(self.turns.first(Urgency::Later)).is_none()
     }
 
     fn depart(&mut self, channel: &Channel, client: &Text, cause: Cause) {

@@ -6,15 +6,17 @@
 -- ARGV[1]  topic of the channel
 -- ARGV[2]  connection
 -- ARGV[3]  user
--- ARGV[4]  node
+-- ARGV[4]  the name that the node has in this tenure
 -- ARGV[5]  info, empty for none
 -- ARGV[6]  milliseconds that the keys live without another write
 -- ARGV[7]  with more users than this nobody is told; -1 tells nobody ever
+-- ARGV[8]  1 if nobody is to be told when the connection ends with its node either
 -- Returns 1 if the user came, 0 if it was there.
 local here, users, topic, client = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 local told_max = tonumber(ARGV[7])
 local member = { user = ARGV[3], node = ARGV[4] }
 if ARGV[5] ~= '' then member.info = ARGV[5] end
+if ARGV[8] == '1' then member.silent = true end
 
 local before = redis.call('HGET', here, client)
 before = before and cjson.decode(before)

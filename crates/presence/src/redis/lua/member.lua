@@ -1,8 +1,10 @@
 #!lua flags=allow-oom
--- In front of join.lua and leave.lua. Presence goes on when Redis is full: what it adds is bounded by the connections.
+-- In front of join.lua, leave.lua and reap.lua. Presence goes on when Redis is full: what it adds is bounded by the
+-- connections.
 --
--- A member is kept as {"user": .., "node": "<id>.<incarnation>", "info": "<JSON as text>"}; info may be absent. It is
--- text within JSON so that nothing from a token is ever parsed here.
+-- A member is kept as {"user": .., "node": "<id>.<incarnation>", "info": "<JSON as text>", "silent": true}. `node` ends
+-- with ~2, ~3, .. after the node's first, second, .. lease has ended. `info` may be absent; it is text within JSON so that
+-- nothing from a token is ever parsed here. `silent` is there if nobody is told who comes and goes.
 
 -- A text of the envelope that protocol::envelope describes: two bytes of length, then the bytes.
 local function text(s)
