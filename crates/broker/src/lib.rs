@@ -22,16 +22,33 @@ pub struct Retention {
     pub size: u32,
     /// The log is dropped this long after its last publication.
     pub ttl: Duration,
+    /// And of its state.
+    pub state: StateLimits,
 }
+
+/// How much of a channel's state is kept: the newest publication of each key that is retained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateLimits {
+    /// Keys at the most.
+    pub keys: u32,
+    /// What they and their publications may take together, in bytes.
+    pub bytes: u64,
+    /// How long a key is kept after it was last published.
+    pub ttl: Duration,
+}
+
+/// What a key in the state takes beside its name and its record: where it was published, and until when it is kept.
+const STATE_ENTRY_BYTES: usize = 16;
 
 /// A publication on its way to a channel.
 #[derive(Debug, Clone)]
 pub struct Publish {
     /// Where to.
     pub channel: Channel,
-    /// What; its `offset` is absent: the broker gives it one.
+    /// What; its `offset` is absent: the broker gives it one. With a key to `retain` it takes its place in the channel's
+    /// state in the same moment, or takes the key out ([`Publication::removes_its_key`]).
     pub publication: Publication,
-    /// What the log keeps; `None` publishes at most once, without an offset.
+    /// What the log and the state keep; `None` publishes at most once, without an offset, and retains nothing.
     pub retention: Option<Retention>,
     /// Idempotency within [`KEY_TTL`]; needs retention.
     pub key: Option<String>,
@@ -54,6 +71,9 @@ pub enum PublishError {
     /// It may or may not have been taken.
     #[error("the broker did not answer in time; repeat with the same key")]
     UnknownOutcome,
+    /// It has not been and will not be delivered: the channel's state has no room for its key.
+    #[error("the channel's state has no room for this key")]
+    StateFull,
 }
 
 /// The broker cannot be read from now.
@@ -94,6 +114,8 @@ pub enum Delivery {
         channel: Channel,
         /// Where it begins.
         position: Option<Position>,
+        /// Whether the channel may have had a state there; if not, it has none until a publication is retained.
+        has_state: bool,
     },
     /// Publications in order. Those with offsets go on exactly where the last delivery of the channel ended.
     Publications {
@@ -124,6 +146,18 @@ pub enum Delivery {
     Direct(Bytes),
     /// An order to all nodes.
     Control(Bytes),
+}
+
+impl Delivery {
+    /// Whether a channel that had no state may have one after this.
+    pub fn may_change_state(&self) -> bool {
+        match self {
+            Self::Publications { publications, .. } => publications.iter().any(|p| p.retain.is_some()),
+            // Nobody knows what was in it.
+            Self::Gap { .. } => true,
+            _ => false,
+        }
+    }
 }
 
 /// Takes deliveries. Called in the broker's own tasks, so it must neither block nor call the broker.
@@ -162,6 +196,9 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Reads a channel's log.
     fn history(&self, channel: &Channel, range: Range) -> BoxFuture<'static, Result<Page, Unavailable>>;
+
+    /// Reads a channel's state: the newest publication of each key, by offset, as of the page's `top`.
+    fn state(&self, channel: &Channel) -> BoxFuture<'static, Result<Page, Unavailable>>;
 
     /// Sends an order to one node; false when no such node listens.
     fn direct(&self, node: &str, order: Bytes) -> BoxFuture<'static, Result<bool, Unavailable>>;

@@ -12,6 +12,7 @@ pub struct BrokerMetrics {
     pub(crate) published: IntCounter,
     pub(crate) unavailable: IntCounter,
     pub(crate) unknown_outcome: IntCounter,
+    pub(crate) state_full: IntCounter,
     pub(crate) queue_full: IntCounter,
     pub(crate) flight_entries: Histogram,
     pub(crate) flight_seconds: Histogram,
@@ -41,6 +42,7 @@ impl BrokerMetrics {
             published: outcomes.with_label_values(&["published"]),
             unavailable: outcomes.with_label_values(&["unavailable"]),
             unknown_outcome: outcomes.with_label_values(&["unknown_outcome"]),
+            state_full: outcomes.with_label_values(&["state_full"]),
             queue_full: counter("broker_queue_full_total", "Publications refused because too many were waiting")?,
             flight_entries: register(registry, flight_entries()?)?,
             flight_seconds: register(registry, flight_seconds()?)?,
@@ -64,6 +66,7 @@ impl BrokerMetrics {
             Ok(_) => self.published.inc(),
             Err(PublishError::Unavailable) => self.unavailable.inc(),
             Err(PublishError::UnknownOutcome) => self.unknown_outcome.inc(),
+            Err(PublishError::StateFull) => self.state_full.inc(),
         }
     }
 

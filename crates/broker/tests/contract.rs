@@ -10,6 +10,8 @@ mod only_redis;
 mod orders;
 #[path = "contract/publishing.rs"]
 mod publishing;
+#[path = "contract/state.rs"]
+mod state;
 #[path = "contract/subscribing.rs"]
 mod subscribing;
 mod support;
@@ -34,6 +36,9 @@ pub(crate) trait Fixture {
 
     /// Lets the time of a log run out; it must have been as long as it should.
     async fn expire_log(&self, channel: &Channel);
+
+    /// Lets time pass for a channel's state.
+    async fn age_state(&self, channel: &Channel, time: Duration);
 }
 
 pub(crate) struct Memory(MemoryStore);
@@ -59,6 +64,10 @@ impl Fixture for Memory {
 
     async fn expire_log(&self, _: &Channel) {
         tokio::time::advance(RETENTION.ttl).await;
+    }
+
+    async fn age_state(&self, _: &Channel, time: Duration) {
+        tokio::time::advance(time).await;
     }
 }
 
@@ -94,7 +103,34 @@ impl Fixture for Redis {
         assert!(left > META_TTL.as_millis() as u64 - 10_000);
         self.expire(&format!("gw:{{{channel}}}:log"), RETENTION.ttl);
     }
+
+    async fn age_state(&self, channel: &Channel, time: Duration) {
+        let aged = self.0.command(&[
+            "EVAL",
+            AGE_STATE,
+            "1",
+            &format!("gw:{{{channel}}}:state"),
+            &time.as_millis().to_string(),
+        ]);
+        assert_ne!(aged, ":0", "there is a state");
+    }
 }
+
+/// Moves all that is said of time in a state (see publish.lua) into the past.
+const AGE_STATE: &str = "
+    local fields = redis.call('HGETALL', KEYS[1])
+    for at = 1, #fields, 2 do
+      local field, value = fields[at], fields[at + 1]
+      if field == 'm' then
+        local known, sweep_at = string.match(value, '^(%d+ %d+) (%d+)$')
+        value = string.format('%s %.0f', known, sweep_at - ARGV[1])
+      else
+        local ends = struct.unpack('>I8', value, 9)
+        value = string.sub(value, 1, 8) .. struct.pack('>I8', ends - ARGV[1]) .. string.sub(value, 17)
+      end
+      redis.call('HSET', KEYS[1], field, value)
+    end
+    return #fields";
 
 macro_rules! kept_by_both {
     ($($module:ident::$name:ident,)*) => {
@@ -136,6 +172,16 @@ kept_by_both! {
     history::a_channel_nobody_published_to_has_one_epoch_for_all,
     history::at_least_as_many_are_kept_as_asked_for_and_not_many_more,
     history::a_log_ends_with_its_time_and_the_offsets_go_on,
+    state::the_newest_publication_of_each_key_is_kept_as_it_was_published,
+    state::a_retained_publication_is_delivered_and_in_the_log_like_any_other,
+    state::null_takes_a_key_out,
+    state::one_batch_changes_the_state_in_its_order,
+    state::one_key_too_many_is_refused_and_never_delivered,
+    state::bytes_too_many_are_refused_and_room_that_is_made_can_be_used,
+    state::a_key_ends_with_its_time_and_makes_room_and_publishing_it_begins_its_time_anew,
+    state::the_state_outlives_the_log,
+    state::what_is_not_published_changes_no_state,
+    state::the_opening_tells_whether_there_is_a_state,
     orders::an_order_to_a_node_reaches_it_alone,
     orders::an_order_to_nobody_is_told,
     orders::an_order_to_all_reaches_all,

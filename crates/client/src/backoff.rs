@@ -4,7 +4,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// A connection that lasted this long begins the count anew.
-const STABLE: Duration = Duration::from_secs(60);
+const STABLE: Duration = Duration::from_secs(10);
 
 /// The longest wait: as good as for ever, and no clock overflows with it.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -113,9 +113,9 @@ mod tests {
     fn only_a_connection_that_lasted_a_minute_begins_the_count_anew() {
         let mut backoff = backoff(1);
         backoff.next();
-        backoff.lasted(Duration::from_secs(59));
+        backoff.lasted(Duration::from_secs(9));
         assert_eq!(backoff.attempt, 1);
-        backoff.lasted(Duration::from_secs(60));
+        backoff.lasted(Duration::from_secs(10));
         assert_eq!(backoff.attempt, 0);
     }
 

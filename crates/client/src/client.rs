@@ -88,11 +88,11 @@ impl Client {
         channel: &Channel,
         options: SubscribeOptions,
     ) -> Result<Subscription, SubscribeError> {
-        let SubscribeOptions { members, recover, capacity } = options;
+        let SubscribeOptions { members, state, recover, capacity } = options;
         let (stream, events) = mpsc::channel(capacity.clamp(1, Semaphore::MAX_PERMITS));
         let (answer, answered) = oneshot::channel();
         let serial = self.ids.next();
-        let wanted = Wanted { serial, channel: channel.clone(), members, recover: recover.clone(), stream };
+        let wanted = Wanted { serial, channel: channel.clone(), members, state, recover: recover.clone(), stream };
         // Made before it is ordered: whatever drops this future drops it, and so lets go of it.
         let (leaving, orders) = (self.leaving.clone(), self.orders.clone());
         let subscription = Subscription::new(channel.clone(), serial, events, recover, leaving, orders);
@@ -113,13 +113,14 @@ impl Client {
         data: &T,
         options: PublishOptions,
     ) -> Result<Published, PublishError> {
-        let PublishOptions { event, key, volatile, echo, timeout } = options;
-        let (event, key) = (event.as_deref(), key.as_deref());
+        let PublishOptions { event, key, retain, volatile, echo, timeout } = options;
+        let (event, key, retain) = (event.as_deref(), key.as_deref(), retain.as_deref());
         name("an event", event)?;
         name("a key", key)?;
+        name("a key to retain under", retain)?;
         let data = json(data)?;
         let id = self.ids.next();
-        let command = Command::Publish { id: Some(id), channel, data: &data, event, key, volatile, echo };
+        let command = Command::Publish { id: Some(id), channel, data: &data, event, key, retain, volatile, echo };
         let text = encode(&command).map_err(Invalid::from)?;
         let (answer, answered) = oneshot::channel();
         let outbound = Outbound {

@@ -17,6 +17,10 @@ pub enum Event {
         recovered: bool,
         /// The position that the following events go on from; absent in channels without history.
         position: Option<Position>,
+        /// The channel's state, if [`crate::SubscribeOptions::state`] asked for it: the newest publication of each key that
+        /// is retained. It may hold what publications tell once more that follow after a reconnect: [`crate::Retained`]
+        /// knows.
+        state: Vec<Publication>,
         /// Who is there, if [`crate::SubscribeOptions::members`] asked for it.
         members: Option<Members>,
     },
@@ -51,7 +55,9 @@ pub struct Publication {
     pub from: Option<Origin>,
     /// The application's name for what happened.
     pub event: Option<String>,
-    /// What was published.
+    /// The key it is retained under in the channel's state.
+    pub retain: Option<String>,
+    /// What was published; a retained `null` takes its key out of the state.
     pub data: Data,
 }
 

@@ -35,6 +35,7 @@ mod error;
 mod event;
 mod order;
 mod request;
+mod retained;
 mod session;
 mod state;
 mod stats;
@@ -51,6 +52,7 @@ pub use protocol::{
     Cause, Channel, ChannelError, CloseCode, Epoch, ErrorCode, Member, Members, Origin, Position, Since, Text,
 };
 pub use request::{History, HistoryOptions, PublishOptions, Published};
+pub use retained::Retained;
 pub use state::State;
 pub use stats::Stats;
 pub use subscription::{Messages, SubscribeOptions, Subscription};

@@ -15,6 +15,9 @@ pub struct PublishOptions {
     pub event: Option<String>,
     /// Makes a repeat harmless: a random one for each publication, of 1 to 255 bytes. It needs a channel with history.
     pub key: Option<String>,
+    /// Keeps it in the channel's state as the newest under this key, of 1 to 255 bytes; `null` as data takes the key out. It
+    /// needs a channel with history.
+    pub retain: Option<String>,
     /// Leaves it out of the channel's history: at most once, and only if there is a connection now.
     pub volatile: bool,
     /// Whether this client gets it too; as a rule it does.
@@ -25,11 +28,16 @@ pub struct PublishOptions {
 
 impl Default for PublishOptions {
     fn default() -> Self {
-        Self { event: None, key: None, volatile: false, echo: true, timeout: None }
+        Self { event: None, key: None, retain: None, volatile: false, echo: true, timeout: None }
     }
 }
 
 impl PublishOptions {
+    /// Retained under this key.
+    pub fn retained(key: impl Into<String>) -> Self {
+        Self { retain: Some(key.into()), ..Self::default() }
+    }
+
     /// With a random key, so that it is repeated where its fate is not known.
     pub fn keyed() -> Self {
         Self { key: Some(format!("{:032x}", fastrand::u128(..))), ..Self::default() }

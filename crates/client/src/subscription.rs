@@ -13,6 +13,9 @@ use tokio::sync::mpsc;
 pub struct SubscribeOptions {
     /// Ask who is there: [`Event::Subscribed`] then says so, where the channel keeps presence.
     pub members: bool,
+    /// Ask for the channel's state: [`Event::Subscribed`] then brings it, after each reconnect too. [`crate::Retained`] keeps
+    /// it up to date.
+    pub state: bool,
     /// Go on from a position of an earlier subscription (see [`Subscription::position`]).
     pub recover: Option<Position>,
     /// How many events may wait to be read. When so many do, this client reads nothing more from the gateway until there
@@ -22,7 +25,7 @@ pub struct SubscribeOptions {
 
 impl Default for SubscribeOptions {
     fn default() -> Self {
-        Self { members: false, recover: None, capacity: 256 }
+        Self { members: false, state: false, recover: None, capacity: 256 }
     }
 }
 

@@ -100,6 +100,8 @@ const NAMESPACES: &str = r#"
 #   join_leave   whether subscribers are told who comes and goes
 #   history      size: publications kept (0: none, at most once, no recovery); ttl: the log is dropped this long after the
 #                last one
+#   state        keys: how many keys a channel retains (0: none); bytes: what they may take together; ttl: a key ends this long
+#                after it was last published
 #   max_message  larger payloads are refused (too_large); without it, only by limits.max_message"#;
 
 fn or_none(text: &str) -> &str {

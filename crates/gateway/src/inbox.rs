@@ -47,6 +47,8 @@ pub enum Item {
         ticket: Ticket,
         /// Where it begins; absent in channels without positions.
         position: Option<Position>,
+        /// Whether the channel may have a state.
+        has_state: bool,
     },
     /// Publications, gaps and membership changes of one channel.
     Delivery {
@@ -56,7 +58,7 @@ pub enum Item {
         arrived: Instant,
     },
     /// An order from another node (or this one).
-    Order(Order),
+    Order(Box<Order>),
     /// Say goodbye to every connection over this long.
     Drain {
         /// How long.
@@ -153,7 +155,7 @@ impl Inbox {
         }
         queue.deliveries += 1;
         queue.bytes += bytes;
-        queue.mail.items.push_back(Item::Order(order));
+        queue.mail.items.push_back(Item::Order(Box::new(order)));
         drop(queue);
         self.arrived.notify_one();
         true
@@ -215,6 +217,7 @@ mod tests {
                 offset: Some(offset),
                 data: Payload::json("1"),
                 event: None,
+                retain: None,
                 from: None,
                 time_ms: 0,
                 echo: true,

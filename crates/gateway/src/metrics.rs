@@ -56,6 +56,8 @@ pub struct Metrics {
     pub channels: IntGauge,
     /// Readings of the log for clients that recover: one a channel and storm, not one a client.
     pub recovery_reads: IntCounter,
+    /// Readings of channels' states for those who subscribe: one a channel and storm, none where there is no state.
+    pub state_reads: IntCounter,
     /// Subscriptions with a position, by outcome.
     pub recoveries: IntCounterVec,
     /// Messages that could not be understood.
@@ -90,6 +92,7 @@ impl Metrics {
             subscriptions: r.gauge("subscriptions", "Subscriptions of this node's connections")?,
             channels: r.gauge("channels", "Channels this node is subscribed to")?,
             recovery_reads: r.counter("recovery_reads_total", "Readings of the log for clients that recover")?,
+            state_reads: r.counter("state_reads_total", "Readings of channels' states for clients that subscribe")?,
             recoveries: r.counters("recoveries_total", "Subscriptions with a position, by outcome", &["outcome"])?,
             bad_messages: r.counter("bad_messages_total", "Messages that could not be understood")?,
         })

@@ -176,6 +176,8 @@ struct Route {
     waiting: Vec<(usize, Ticket)>,
     is_open: bool,
     position: Option<Position>,
+    /// Whether the channel may have a state: a worker that joins later has not seen what was retained before.
+    has_state: bool,
     idle_since: Option<Instant>,
 }
 
@@ -200,7 +202,7 @@ impl Router {
         route.idle_since = None;
         if route.is_open {
             route.workers |= 1 << worker;
-            self.open(worker, channel, ticket, route.position.clone());
+            self.open(worker, channel, ticket, route);
         } else {
             route.waiting.retain(|(waiting, _)| *waiting != worker);
             route.waiting.push((worker, ticket));
@@ -231,30 +233,34 @@ impl Router {
         is_idle
     }
 
-    fn open(&self, worker: usize, channel: &Channel, ticket: Ticket, position: Option<Position>) {
+    fn open(&self, worker: usize, channel: &Channel, ticket: Ticket, route: &Route) {
         if let Some(inbox) = self.inboxes.get(worker) {
-            inbox.put(Item::Opened { channel: channel.clone(), ticket, position });
+            let (position, has_state) = (route.position.clone(), route.has_state);
+            inbox.put(Item::Opened { channel: channel.clone(), ticket, position, has_state });
         }
     }
 
-    fn opened(&self, channel: &Channel, position: Option<Position>) {
+    fn opened(&self, channel: &Channel, position: Option<Position>, has_state: bool) {
         let mut routes = lock(&self.routes);
         let Some(route) = routes.get_mut(channel) else { return };
         route.is_open = true;
         route.position = position;
+        route.has_state = has_state;
         for (worker, ticket) in std::mem::take(&mut route.waiting) {
             route.workers |= 1 << worker;
-            self.open(worker, channel, ticket, route.position.clone());
+            self.open(worker, channel, ticket, route);
         }
     }
 
     /// The position moves and the delivery is put under one lock, so that a worker that joins misses and repeats nothing.
     fn route(&self, channel: &Channel, position: Option<Position>, delivery: &Arc<Delivery>) {
+        let may_change_state = delivery.may_change_state();
         let mut routes = lock(&self.routes);
         let Some(route) = routes.get_mut(channel).filter(|route| route.is_open) else { return };
         if position.is_some() {
             route.position = position;
         }
+        route.has_state |= may_change_state;
         let mut workers = route.workers;
         while workers != 0 {
             let worker = workers.trailing_zeros() as usize;
@@ -273,7 +279,7 @@ impl Router {
         };
         let Some(inbox) = self.inboxes.get(worker_of(number)) else { return false };
         if let Order::Answer { .. } = order {
-            inbox.put(Item::Order(order));
+            inbox.put(Item::Order(Box::new(order)));
         } else if !inbox.order(order) {
             // Not taken is not unknown: the sender waits for an answer that does not come, and says so.
             self.metrics.inbox_overflows.inc();
@@ -294,7 +300,9 @@ impl Router {
 impl Sink for Router {
     fn deliver(&self, delivery: Delivery) {
         let (channel, position) = match &delivery {
-            Delivery::Opened { channel, position } => return self.opened(channel, position.clone()),
+            Delivery::Opened { channel, position, has_state } => {
+                return self.opened(channel, position.clone(), *has_state);
+            }
             Delivery::Direct(bytes) => return self.direct(bytes.clone()),
             // No order to all nodes exists yet.
             Delivery::Control(_) => return,
@@ -335,7 +343,7 @@ mod tests {
         let router = router(2);
         let channel = Channel::new("c").unwrap();
         assert_eq!(router.join(&channel, 0, 1), Joined::First);
-        router.deliver(Delivery::Opened { channel: channel.clone(), position: at(5) });
+        router.deliver(Delivery::Opened { channel: channel.clone(), position: at(5), has_state: false });
         let gap = Delivery::Gap { channel: channel.clone(), range: Some((6, 7)), position: at(7) };
         router.deliver(gap.clone());
         assert_eq!(router.join(&channel, 1, 9), Joined::Later);

@@ -1,7 +1,7 @@
 //! May this identity do this in this channel, and what does the channel keep: namespaces by pattern.
 
 use crate::auth::Identity;
-use broker::Retention;
+use broker::{Retention, StateLimits};
 use protocol::{Channel, ErrorCode, Refusal};
 use std::fmt;
 use std::str::FromStr;
@@ -72,6 +72,11 @@ impl Pattern {
     }
 }
 
+/// What a channel's state may hold, if nothing is said. A day bridges a night's sleep; a quarter of a MiB is an answer that
+/// everybody can be given.
+pub const DEFAULT_STATE: StateLimits =
+    StateLimits { keys: 1000, bytes: 256 * 1024, ttl: Duration::from_secs(24 * 3600) };
+
 /// The rules of a set of channels.
 #[derive(Debug, Clone)]
 pub struct Namespace {
@@ -85,7 +90,7 @@ pub struct Namespace {
     pub presence: bool,
     /// Whether subscribers are told who comes and goes.
     pub join_leave: bool,
-    /// What the log keeps; without it publications are at most once.
+    /// What log and state keep; without it publications are at most once.
     pub history: Option<Retention>,
     /// The largest payload, where it is smaller than the transport's limit.
     pub max_message_bytes: Option<usize>,
@@ -99,7 +104,7 @@ impl Default for Namespace {
             publish: Access::Anyone,
             presence: true,
             join_leave: true,
-            history: Some(Retention { size: 100, ttl: Duration::from_secs(300) }),
+            history: Some(Retention { size: 100, ttl: Duration::from_secs(300), state: DEFAULT_STATE }),
             max_message_bytes: None,
         }
     }
@@ -117,7 +122,10 @@ impl fmt::Display for Namespace {
         writeln!(f, "join_leave = {}", self.join_leave)?;
         write!(f, "history.size = {}", self.history.map_or(0, |history| history.size))?;
         if let Some(history) = self.history {
-            write!(f, "\nhistory.ttl = {:?}", humantime::format_duration(history.ttl).to_string())?;
+            let time = |time| humantime::format_duration(time).to_string();
+            let StateLimits { keys, bytes, ttl } = history.state;
+            write!(f, "\nhistory.ttl = {:?}", time(history.ttl))?;
+            write!(f, "\nstate.keys = {keys}\nstate.bytes = {bytes}\nstate.ttl = {:?}", time(ttl))?;
         }
         match self.max_message_bytes {
             Some(bytes) => write!(f, "\nmax_message = {bytes}"),

@@ -20,6 +20,8 @@ export interface Publication<Data = unknown> {
   channel: string;
   data: Data;
   event?: string;
+  /** The key it is retained under; null as `data` takes that out of the channel's state. */
+  retain?: string;
   /** Absent for volatile publications and in channels without history. */
   offset?: number;
   /** Unix milliseconds, by the clock of the node that took it. */
@@ -79,6 +81,12 @@ export interface SubscribeOptions<Data = unknown> {
   onSubscribed?(subscribed: SubscribedInfo): void;
   /** Called in order and once for each. */
   onPublication?(publication: Publication<Data>): void;
+  /**
+   * Asks for the channel's state, the newest publication of each key that is retained, and keeps it up to date: called with
+   * all of it after `onSubscribed` (again after every reconnect), and after each publication that changed it. What this
+   * client retains with `echo: false` does not come back, so put that there yourself.
+   */
+  onState?(state: ReadonlyMap<string, Publication<Data>>, change?: Publication<Data>): void;
   /** Called before whatever comes after the gap. */
   onGap?(gap: Gap): void;
   onJoin?(event: { channel: string; member: Member }): void;
@@ -107,6 +115,8 @@ export interface PublishOptions {
   event?: string;
   /** Makes a repeat harmless. Only for channels with history, and not with `volatile`. */
   key?: string;
+  /** Keeps it in the channel's state, as the newest under this key; null as data takes the key out. Needs history. */
+  retain?: string;
   /** false spares this connection. */
   echo?: boolean;
   /** Leaves it out of the history; it is delivered at most once and does not wait for a connection. */

@@ -172,14 +172,15 @@ export class Gateway extends EventTarget {
    * @param {import("./client.d.ts").PublishOptions} [options]
    * @returns {Promise<{epoch?: string, offset?: number}>} where it is in the channel's history, if that has one.
    */
-  async publish(channel, data, { event, key, echo, volatile, timeoutMs = this.#options.publishTimeoutMs } = {}) {
+  async publish(channel, data, { event, key, retain, echo, volatile, timeoutMs = this.#options.publishTimeoutMs } = {}) {
     checkChannel(channel);
     if (event !== undefined) checkName("an event", event);
+    if (retain !== undefined) checkName("a key to retain under", retain);
     if (key === undefined && this.#options.keys && !volatile) key = randomKey();
     if (key !== undefined) checkName("a key", key);
     if (this.#state === "closed") throw new GatewayError("closed", "there is no connection: call connect()");
     const id = this.#nextId();
-    const text = encode({ type: "publish", id, channel, event, key, volatile, echo, data });
+    const text = encode({ type: "publish", id, channel, event, key, retain, volatile, echo, data });
     return this.#outbox.add({
       id,
       text,

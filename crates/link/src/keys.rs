@@ -43,6 +43,11 @@ impl KeySpace {
         self.channel_key(channel, "log")
     }
 
+    /// Hash: the state by key, each with its offset, its end and its record; `m` is what is known of the whole.
+    pub fn state(&self, channel: &Channel) -> String {
+        self.channel_key(channel, "state")
+    }
+
     /// String with TTL: where the publication with this idempotency key went.
     pub fn idempotency(&self, channel: &Channel, key: &str) -> String {
         format!("{}{{{channel}}}:keys:{key}", self.prefix)
@@ -61,6 +66,11 @@ impl KeySpace {
     /// Topic for orders to one incarnation of a node.
     pub fn node_topic(&self, node: &str) -> String {
         format!("{}node:{node}", self.prefix)
+    }
+
+    /// String with TTL: what one incarnation of a node writes to learn whether it can.
+    pub fn node_probe(&self, node: &str) -> String {
+        format!("{}node:{node}:probe", self.prefix)
     }
 
     /// Topic for orders to all nodes.
@@ -98,10 +108,12 @@ mod tests {
         assert_eq!(keys.channel_of_topic("gw:control"), None);
         assert_eq!(keys.meta(&channel), "gw:{chat:lobby}:meta");
         assert_eq!(keys.log(&channel), "gw:{chat:lobby}:log");
+        assert_eq!(keys.state(&channel), "gw:{chat:lobby}:state");
         assert_eq!(keys.idempotency(&channel, "k1"), "gw:{chat:lobby}:keys:k1");
         assert_eq!(keys.here(&channel), "gw:{chat:lobby}:here");
         assert_eq!(keys.users(&channel), "gw:{chat:lobby}:users");
         assert_eq!(keys.node_topic("n1.a"), "gw:node:n1.a");
+        assert_eq!(keys.node_probe("n1.a"), "gw:node:n1.a:probe");
         assert_eq!(keys.control_topic(), "gw:control");
         assert_eq!(keys.lease("n1.a"), "gw:lease:n1.a");
         assert_eq!(keys.nodes(), "gw:nodes");

@@ -68,6 +68,8 @@ pub struct Subscribe {
     pub recover: Option<Position>,
     /// Whether the answer also lists who is there.
     pub members: bool,
+    /// Whether the answer also carries the channel's state, if it has any.
+    pub state: bool,
 }
 
 /// Sends to all subscribers of a channel.
@@ -81,6 +83,8 @@ pub struct Publish {
     pub event: Option<String>,
     /// Idempotency: within five minutes a repeat with the same key is answered like the first and not delivered again.
     pub key: Option<String>,
+    /// Keeps it in the channel's state, as the newest under this key; with `null` as its data the key is taken out.
+    pub retain: Option<String>,
     /// At most once, outside the log.
     pub volatile: bool,
     /// Whether the publisher gets its own publication too.

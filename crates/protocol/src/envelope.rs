@@ -5,11 +5,15 @@
 //! kind 1 body = epoch_len(1) epoch first_offset(8) record*      publications; epoch_len 0: a channel without positions
 //! kind 2 body = change(1) cause(1) client user info             membership
 //! kind 3 body =                                                 renewed
-//! record      = length(4) flags(1) content(1) stamp(8) time_ms(8) [event] [client] [user] [info] data
-//! text        = length(2) bytes                                 event, client, user, info
+//! record      = length(4) flags(1) content(1) stamp(8) time_ms(8) [event] [client] [user] [info] [retain] data
+//! text        = length(2) bytes                                 event, client, user, info, retain
 //! ```
 //! Integers are big-endian. A record carries its own length, so the publishing script joins records that it never
 //! parses, and the log holds the same bytes that travel. The publications of one envelope have consecutive offsets.
+//!
+//! A flag that a reader does not know makes it refuse the record, since the flag stands for bytes. `retain` came later
+//! than the others: an older reader refuses the records that have one, tells its subscribers a gap for exactly those, and
+//! reads all others as ever.
 //!
 //! Decoding shares the received buffer: no payload is copied.
 
@@ -28,7 +32,8 @@ const HAS_EVENT: u8 = 2;
 const HAS_FROM: u8 = 4;
 const HAS_USER: u8 = 8;
 const HAS_INFO: u8 = 16;
-const KNOWN_FLAGS: u8 = NO_ECHO | HAS_EVENT | HAS_FROM | HAS_USER | HAS_INFO;
+const HAS_RETAIN: u8 = 32;
+const KNOWN_FLAGS: u8 = NO_ECHO | HAS_EVENT | HAS_FROM | HAS_USER | HAS_INFO | HAS_RETAIN;
 
 /// What travels on a channel's topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,11 +136,12 @@ pub fn decode_record(bytes: &mut Bytes, offset: Option<u64>) -> Result<Publicati
     } else {
         None
     };
+    let retain = optional_text(&mut record, flags & HAS_RETAIN != 0)?;
     if content != Content::Binary && std::str::from_utf8(&record).is_err() {
         return Err(EnvelopeError::Text);
     }
     let data = Payload { content, bytes: record };
-    Ok(Publication { offset, data, event, from, time_ms, echo: flags & NO_ECHO == 0, stamp })
+    Ok(Publication { offset, data, event, retain, from, time_ms, echo: flags & NO_ECHO == 0, stamp })
 }
 
 /// Writes one record. Texts over 65,535 bytes are cut off at the limit that dialects keep far below; `info` is left out
@@ -151,6 +157,7 @@ pub fn encode_record(publication: &Publication) -> Bytes {
         (from.is_some(), HAS_FROM),
         (user.is_some(), HAS_USER),
         (info.is_some(), HAS_INFO),
+        (publication.retain.is_some(), HAS_RETAIN),
     ] {
         flags |= if set { flag } else { 0 };
     }
@@ -160,7 +167,8 @@ pub fn encode_record(publication: &Publication) -> Bytes {
     out.put_u8(publication.data.content as u8);
     out.put_u64(publication.stamp);
     out.put_u64(publication.time_ms);
-    for text in [publication.event.as_ref(), from.map(|f| &f.client), user, info].into_iter().flatten() {
+    let texts = [publication.event.as_ref(), from.map(|f| &f.client), user, info, publication.retain.as_ref()];
+    for text in texts.into_iter().flatten() {
         put_text(&mut out, text);
     }
     out.put_slice(&publication.data.bytes);

@@ -93,6 +93,7 @@ mod tests {
             offset: None,
             data: Payload::json("{\"hi\":1}"),
             event: Some("greeting".into()),
+            retain: None,
             from: Some(Origin { client: "n1.a.1".into(), user: Some("ann".into()), info: None }),
             time_ms: 1,
             echo: true,

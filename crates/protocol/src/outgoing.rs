@@ -43,6 +43,9 @@ pub enum Reply {
         recovered: bool,
         /// What the client missed, oldest first.
         publications: Vec<Publication>,
+        /// The channel's state: the newest publication of each key, oldest first. Never older than `position`; for those
+        /// who recover it may be newer than that.
+        state: Vec<Publication>,
         /// Who is there, if asked for.
         members: Option<Members>,
     },

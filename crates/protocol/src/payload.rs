@@ -41,6 +41,11 @@ impl Payload {
         Self { content: Content::Json, bytes: bytes.into() }
     }
 
+    /// Whether it is the JSON value `null`.
+    pub fn is_json_null(&self) -> bool {
+        self.content == Content::Json && self.bytes[..] == *b"null"
+    }
+
     /// UTF-8 text.
     pub fn text(text: impl Into<Bytes>) -> Self {
         Self { content: Content::Text, bytes: text.into() }

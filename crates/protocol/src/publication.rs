@@ -35,6 +35,8 @@ pub struct Publication {
     pub data: Payload,
     /// The application's name for what happened.
     pub event: Option<Text>,
+    /// The key it is retained under: the channel's state holds the newest publication of each, 1 to 255 bytes.
+    pub retain: Option<Text>,
     /// Who published; absent for the server API.
     pub from: Option<Origin>,
     /// When the publisher's node took it, in Unix milliseconds.
@@ -43,6 +45,13 @@ pub struct Publication {
     pub echo: bool,
     /// Random: tells two publications apart that bear the same offset after a log went back in time.
     pub stamp: u64,
+}
+
+impl Publication {
+    /// Whether it takes its key out of the channel's state instead of putting itself there.
+    pub fn removes_its_key(&self) -> bool {
+        self.retain.is_some() && self.data.is_json_null()
+    }
 }
 
 /// One user in a channel.

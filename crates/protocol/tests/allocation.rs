@@ -76,6 +76,7 @@ fn a_message_made_to_cost_much_costs_a_small_multiple_of_its_length() {
         "volatile",
         "echo",
         "members",
+        "state",
         "reverse",
         "count_only",
         "retain",

@@ -1,7 +1,8 @@
-//! One channel's past: epoch, offsets, publications within size and age, and idempotency keys.
+//! One channel's past: epoch, offsets, publications within size and age, idempotency keys, and the state.
 
+use super::state::State;
 use crate::epoch::random_epoch;
-use crate::{KEY_TTL, META_TTL, Page, Range, Retention};
+use crate::{KEY_TTL, META_TTL, Page, PublishError, Range, Retention};
 use protocol::{Epoch, Position, Publication};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -16,6 +17,7 @@ pub(super) struct ChannelLog {
     top: u64,
     publications: VecDeque<Publication>,
     publications_expire: Instant,
+    state: State,
     keys: HashMap<String, (Instant, Position)>,
     /// In the order of their expiry, since all live equally long.
     keys_expire: VecDeque<(Instant, String)>,
@@ -29,6 +31,7 @@ impl ChannelLog {
             top: 0,
             publications: VecDeque::new(),
             publications_expire: now,
+            state: State::default(),
             keys: HashMap::new(),
             keys_expire: VecDeque::new(),
             expires: now + META_TTL,
@@ -44,16 +47,33 @@ impl ChannelLog {
         self.keys.get(key).filter(|(expires, _)| *expires > now).map(|(_, position)| position)
     }
 
-    /// Gives the publication its offset and keeps it.
-    pub(super) fn append(&mut self, publication: &mut Publication, retention: Retention, now: Instant) -> Position {
+    /// Gives the publication its offset and keeps it, unless the state has no room for it.
+    pub(super) fn append(
+        &mut self,
+        publication: &mut Publication,
+        retention: Retention,
+        now: Instant,
+    ) -> Result<Position, PublishError> {
+        publication.offset = Some(self.top + 1);
+        if publication.retain.is_some() && !self.state.take(publication, &retention.state, now) {
+            return Err(PublishError::StateFull);
+        }
         self.top += 1;
-        publication.offset = Some(self.top);
         self.publications.push_back(publication.clone());
         let beyond = self.publications.len().saturating_sub(retention.size as usize);
         self.publications.drain(..beyond);
         self.publications_expire = after(now, retention.ttl);
-        self.expires = after(now, META_TTL.max(retention.ttl));
-        self.top()
+        self.expires = after(now, META_TTL.max(retention.ttl).max(retention.state.ttl));
+        Ok(self.top())
+    }
+
+    /// Whether there may be a state.
+    pub(super) fn has_state(&self) -> bool {
+        !self.state.is_empty()
+    }
+
+    pub(super) fn state(&self, now: Instant) -> Page {
+        Page { publications: self.state.publications(now), top: self.top() }
     }
 
     /// Remembers where the publication with this key went.
@@ -92,7 +112,7 @@ impl ChannelLog {
         }
         let log = (!self.publications.is_empty()).then_some(self.publications_expire);
         let key = self.keys_expire.front().map(|(at, _)| *at);
-        [log, key].into_iter().flatten().fold(self.expires, Instant::min)
+        [log, key, self.state.sweep(now)].into_iter().flatten().fold(self.expires, Instant::min)
     }
 
     pub(super) fn live_on(&mut self, now: Instant) {
@@ -102,6 +122,11 @@ impl ChannelLog {
     #[cfg(test)]
     pub(super) fn publications(&self) -> usize {
         self.publications.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn retained(&self) -> usize {
+        self.state.len()
     }
 
     #[cfg(test)]
@@ -116,6 +141,6 @@ impl ChannelLog {
 }
 
 /// A ttl too long for the clock is none at all.
-fn after(now: Instant, ttl: Duration) -> Instant {
+pub(super) fn after(now: Instant, ttl: Duration) -> Instant {
     now.checked_add(ttl).unwrap_or_else(|| now + META_TTL)
 }

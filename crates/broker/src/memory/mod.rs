@@ -3,6 +3,7 @@
 //! Deliveries are made under the store's lock, in the thread that publishes or subscribes.
 
 mod log;
+mod state;
 mod store;
 
 use crate::{Broker, Health, Outcome, Page, Publish, Range, Sink, Unavailable};
@@ -74,6 +75,10 @@ impl Broker for MemoryBroker {
 
     fn history(&self, channel: &Channel, range: Range) -> BoxFuture<'static, Result<Page, Unavailable>> {
         ready(Ok(self.store.lock().history(channel, range, Instant::now()))).boxed()
+    }
+
+    fn state(&self, channel: &Channel) -> BoxFuture<'static, Result<Page, Unavailable>> {
+        ready(Ok(self.store.lock().state(channel, Instant::now()))).boxed()
     }
 
     fn direct(&self, node: &str, order: Bytes) -> BoxFuture<'static, Result<bool, Unavailable>> {

@@ -51,11 +51,12 @@ impl Store {
     }
 
     pub(super) fn subscribe(&mut self, id: NodeId, channel: &Channel, positioned: bool, now: Instant) {
-        let position = positioned.then(|| self.log(channel, now).top());
+        let log = positioned.then(|| self.log(channel, now));
+        let (position, has_state) = log.map_or((None, false), |log| (Some(log.top()), log.has_state()));
         let Some(node) = self.nodes.get_mut(&id) else { return };
         if node.channels.insert(channel.clone(), positioned).is_none() {
             self.subscribers.entry(channel.clone()).or_default().push(id);
-            node.sink.deliver(Delivery::Opened { channel: channel.clone(), position });
+            node.sink.deliver(Delivery::Opened { channel: channel.clone(), position, has_state });
         }
     }
 
@@ -88,7 +89,7 @@ impl Store {
         if let Some(position) = key.as_deref().and_then(|key| log.position_of(key, now)) {
             return Ok(Some(position.clone()));
         }
-        let position = log.append(&mut publication, retention, now);
+        let position = log.append(&mut publication, retention, now)?;
         if let Some(key) = key {
             log.remember(key, position.clone(), now);
         }
@@ -121,6 +122,10 @@ impl Store {
 
     pub(super) fn history(&mut self, channel: &Channel, range: Range, now: Instant) -> Page {
         self.log(channel, now).page(range)
+    }
+
+    pub(super) fn state(&mut self, channel: &Channel, now: Instant) -> Page {
+        self.log(channel, now).state(now)
     }
 
     pub(super) fn direct(&self, name: &str, order: &Bytes) -> bool {
@@ -177,7 +182,7 @@ impl Store {
         }
     }
 
-    /// How many channels, publications and keys are kept.
+    /// How many channels, publications and idempotency keys are kept.
     #[cfg(test)]
     fn kept(&self) -> (usize, usize, usize) {
         let logs = || self.kept.values().map(|kept| &kept.log);

@@ -84,18 +84,19 @@ impl Group {
 
     fn script_call(&self, retention: Retention, keys: &KeySpace, clock: RedisClock) -> Cmd {
         let channel = &self.channel;
-        let mut names = vec![keys.meta(channel), keys.log(channel), keys.topic(channel)];
+        let mut names = vec![keys.meta(channel), keys.log(channel), keys.topic(channel), keys.state(channel)];
         let idempotency = self.entries.iter().filter_map(|entry| entry.key.as_ref());
         names.extend(idempotency.map(|key| keys.idempotency(channel, key)));
         let mut command = scripts::publish(&names);
         command.arg(random_epoch()).arg(retention.size);
-        let ttl = retention.ttl.min(TTL_MAX);
-        command.arg(ms(ttl)).arg(ms(META_TTL.max(ttl))).arg(ms(KEY_TTL));
+        let (state, ttl, state_ttl) = (retention.state, retention.ttl.min(TTL_MAX), retention.state.ttl.min(TTL_MAX));
+        command.arg(ms(ttl)).arg(ms(META_TTL.max(ttl).max(state_ttl))).arg(ms(KEY_TTL));
+        command.arg(state.keys).arg(state.bytes).arg(ms(state_ttl));
         let now = Instant::now();
         for entry in &self.entries {
             let margin = MARGIN.min(entry.deadline.saturating_duration_since(now) / 4);
             command.arg(clock.at_least(entry.deadline).saturating_sub(ms(margin)));
-            command.arg(if entry.key.is_some() { "1" } else { "0" }).arg(&entry.record[..]);
+            command.arg(if entry.key.is_some() { "1" } else { "0" }).arg(&entry.retains[..]).arg(&entry.record[..]);
         }
         command
     }
@@ -153,6 +154,7 @@ fn new_mark(epoch: &Epoch, answer: &Value, entry: &Entry) -> Option<Mark> {
 fn outcome(epoch: &Epoch, answer: Value) -> Outcome {
     match answer {
         Value::Int(0) => Err(PublishError::Unavailable),
+        Value::Int(-1) => Err(PublishError::StateFull),
         Value::Int(offset) => {
             let offset = u64::try_from(offset).map_err(|_| PublishError::UnknownOutcome)?;
             Ok(Some(Position { epoch: epoch.clone(), offset }))

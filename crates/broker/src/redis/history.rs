@@ -1,4 +1,4 @@
-//! Reading a channel's log for those who ask for history.
+//! Reading a channel's log for those who ask for history, and its state for those who subscribe.
 
 use super::interest::Interest;
 use super::reading::{self, Answer, Part};
@@ -16,25 +16,40 @@ use tokio::time::timeout;
 /// How long a reading may take, waiting for a connection included.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Reads a page.
-pub(super) async fn read(
-    link: Link,
-    interest: Arc<Interest>,
-    channel: Channel,
-    range: Range,
-    metrics: BrokerMetrics,
-) -> Result<Page, Unavailable> {
-    let answer = match timeout(PATIENCE, ask(&link, &interest, &channel, range)).await {
+/// What is read from.
+pub(super) struct Source {
+    pub(super) link: Link,
+    pub(super) interest: Arc<Interest>,
+    pub(super) metrics: BrokerMetrics,
+}
+
+/// Reads a page of the log.
+pub(super) async fn read(source: Source, channel: Channel, range: Range) -> Result<Page, Unavailable> {
+    let answer = answer(&source, &channel, &part(range)).await?;
+    let top = Position { epoch: answer.epoch.clone(), offset: answer.top };
+    Ok(Page { publications: answer.publications(), top })
+}
+
+/// Reads the state, by offset.
+pub(super) async fn read_state(source: Source, channel: Channel) -> Result<Page, Unavailable> {
+    let answer = answer(&source, &channel, &Part::State).await?;
+    let top = Position { epoch: answer.epoch.clone(), offset: answer.top };
+    let mut publications = answer.publications();
+    publications.sort_unstable_by_key(|publication| publication.offset);
+    Ok(Page { publications, top })
+}
+
+async fn answer(source: &Source, channel: &Channel, part: &Part) -> Result<Answer, Unavailable> {
+    let answer = match timeout(PATIENCE, ask(source, channel, part)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => {
-            tracing::debug!(%channel, error, "history cannot be read");
+            tracing::debug!(%channel, error, "log and state cannot be read");
             return Err(Unavailable);
         }
         Err(_) => return Err(Unavailable),
     };
-    metrics.undecodable.inc_by(answer.undecodable() as u64);
-    let top = Position { epoch: answer.epoch.clone(), offset: answer.top };
-    Ok(Page { publications: answer.publications(), top })
+    source.metrics.undecodable.inc_by(answer.undecodable() as u64);
+    Ok(answer)
 }
 
 fn part(range: Range) -> Part {
@@ -46,12 +61,13 @@ fn part(range: Range) -> Part {
     }
 }
 
-async fn ask(link: &Link, interest: &Interest, channel: &Channel, range: Range) -> Result<Answer, String> {
+async fn ask(source: &Source, channel: &Channel, part: &Part) -> Result<Answer, String> {
+    let Source { link, interest, .. } = source;
     let mut connection = link.pool().get().await.map_err(|e| e.to_string())?;
     if connection.primary() != interest.primary() {
         return Err("the subscriber connection leads to another Redis".to_owned());
     }
-    let command = reading::command(link.keys(), channel, &part(range));
+    let command = reading::command(link.keys(), channel, part);
     let mut answer = connection.req_packed_command(&command).await;
     if has_no_script(&answer) {
         let mut load = redis::cmd("SCRIPT");

@@ -243,7 +243,7 @@ impl Interest {
         for out in step.out {
             let channel = channel.clone();
             self.sink.deliver(match out {
-                Out::Opened(position) => Delivery::Opened { channel, position: Some(position) },
+                Out::Opened(position, has_state) => Delivery::Opened { channel, position: Some(position), has_state },
                 Out::Publications(epoch, publications) => {
                     Delivery::Publications { channel, epoch: Some(epoch), publications }
                 }

@@ -20,6 +20,7 @@ use crate::metrics::BrokerMetrics;
 use crate::{Broker, Health, Outcome, Page, Publish, Range, Sink, Unavailable};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
+use history::Source;
 use interest::Interest;
 use link::{Lane, Link};
 use protocol::Channel;
@@ -51,7 +52,7 @@ impl RedisBroker {
     /// Starts connecting in the background. `node` is `<id>.<incarnation>`; orders to it arrive here.
     pub fn start(link: Link, node: &str, sink: Arc<dyn Sink>, config: &BrokerConfig, metrics: BrokerMetrics) -> Self {
         let told = Arc::new(Told::new());
-        let publisher = Publisher::start(&link, &told, config, &metrics);
+        let publisher = Publisher::start(&link, node, &told, config, &metrics);
         let interest = Arc::new(Interest::new(link.keys(), node, sink, told, config.held_bytes, &metrics));
         let is_subscribed = Arc::new(AtomicBool::new(false));
         let subscriber = Subscriber {
@@ -64,6 +65,11 @@ impl RedisBroker {
         let reader = Reader::new(interest.clone(), lane, link.keys(), &metrics);
         let tasks = [tokio::spawn(subscriber.run()), tokio::spawn(reader.run())].map(|task| task.abort_handle());
         Self { link, publisher, interest, is_subscribed, metrics, tasks }
+    }
+
+    fn source(&self) -> Source {
+        let (link, interest, metrics) = (self.link.clone(), self.interest.clone(), self.metrics.clone());
+        Source { link, interest, metrics }
     }
 
     /// Publishes outside any channel; returns how many nodes listened.
@@ -101,8 +107,11 @@ impl Broker for RedisBroker {
     }
 
     fn history(&self, channel: &Channel, range: Range) -> BoxFuture<'static, Result<Page, Unavailable>> {
-        let (link, interest) = (self.link.clone(), self.interest.clone());
-        history::read(link, interest, channel.clone(), range, self.metrics.clone()).boxed()
+        history::read(self.source(), channel.clone(), range).boxed()
+    }
+
+    fn state(&self, channel: &Channel) -> BoxFuture<'static, Result<Page, Unavailable>> {
+        history::read_state(self.source(), channel.clone()).boxed()
     }
 
     fn direct(&self, node: &str, order: Bytes) -> BoxFuture<'static, Result<bool, Unavailable>> {

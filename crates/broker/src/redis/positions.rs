@@ -63,6 +63,8 @@ pub(super) struct Reading {
     pub(super) top: u64,
     /// The stamp of the newest publication.
     pub(super) stamp: Option<u64>,
+    /// Whether the channel has a state.
+    pub(super) has_state: bool,
     /// What the log holds, if it was asked for.
     pub(super) log: Option<Log>,
 }
@@ -88,7 +90,8 @@ pub(super) struct Ask {
 /// What to deliver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Out {
-    Opened(Position),
+    /// With whether there is a state.
+    Opened(Position, bool),
     Publications(Epoch, Vec<Publication>),
     Gap(Option<(u64, u64)>, Position),
 }
@@ -222,7 +225,7 @@ impl Track {
         }
         let Some(mark) = &mut self.mark else {
             let mark = Mark { epoch: reading.epoch, offset: reading.top, stamp: reading.stamp };
-            step.out.push(Out::Opened(mark.position()));
+            step.out.push(Out::Opened(mark.position(), reading.has_state));
             self.mark = Some(mark);
             return self.settle(step);
         };

@@ -10,7 +10,7 @@ use crate::{Outcome, Publish, PublishError};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use link::{Lane, LaneError, Link};
-use redis::ServerError;
+use redis::{ServerError, Value};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::AbortHandle;
@@ -20,12 +20,26 @@ use tokio::time::Instant;
 const FLIGHT_PUBLICATIONS: usize = 1024;
 const FLIGHT_BYTES: usize = 1 << 20;
 
-/// How long a refusal by Redis counts against this node's health, unless a publication succeeds before.
-const REFUSAL_COUNTS: Duration = Duration::from_secs(5);
+/// How often a node tries whether Redis takes writes: who publishes nothing learns of a full Redis too, and of its end.
+const WRITE_PROBE_EVERY: Duration = Duration::from_secs(2);
 
-/// Redis refuses every write with these, whatever the channel.
-const REFUSES_ALL: [&str; 8] =
-    ["OOM", "READONLY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "NOPERM", "BUSY"];
+/// How long the key of that write lives after the node.
+const WRITE_PROBE_TTL_MS: u32 = 10_000;
+
+/// How far log lines about refusals are apart at the least.
+const LOG_EVERY: Duration = Duration::from_secs(5);
+
+/// Redis refuses every write with these, whatever the channel: what that means for people.
+const REFUSES_ALL: [(&str, &str); 8] = [
+    ("OOM", "its memory is full"),
+    ("READONLY", "it is a replica"),
+    ("MISCONF", "it cannot save to disk"),
+    ("NOREPLICAS", "it has too few replicas"),
+    ("MASTERDOWN", "it has lost its primary"),
+    ("CLUSTERDOWN", "its cluster is down"),
+    ("NOPERM", "its user may not write"),
+    ("BUSY", "a script keeps it busy"),
+];
 
 /// The publishing side of one node.
 pub(super) struct Publisher {
@@ -33,11 +47,17 @@ pub(super) struct Publisher {
     lane: Arc<Lane>,
     refusal: Arc<Refusal>,
     metrics: BrokerMetrics,
-    task: AbortHandle,
+    tasks: [AbortHandle; 2],
 }
 
 impl Publisher {
-    pub(super) fn start(link: &Link, told: &Arc<Told>, config: &BrokerConfig, metrics: &BrokerMetrics) -> Self {
+    pub(super) fn start(
+        link: &Link,
+        node: &str,
+        told: &Arc<Told>,
+        config: &BrokerConfig,
+        metrics: &BrokerMetrics,
+    ) -> Self {
         let lane = Arc::new(Lane::start(link, "publish", &[scripts::PUBLISH]));
         let queue = Arc::new(Queue::new(config));
         let refusal = Arc::new(Refusal::default());
@@ -49,8 +69,9 @@ impl Publisher {
             refusal: refusal.clone(),
             metrics: metrics.clone(),
         };
-        let task = tokio::spawn(pilot.run()).abort_handle();
-        Self { queue, lane, refusal, metrics: metrics.clone(), task }
+        let probing = probe_writes(lane.clone(), refusal.clone(), link.keys().node_probe(node));
+        let tasks = [tokio::spawn(pilot.run()), tokio::spawn(probing)].map(|task| task.abort_handle());
+        Self { queue, lane, refusal, metrics: metrics.clone(), tasks }
     }
 
     /// The connection, for orders that need no queue.
@@ -61,7 +82,7 @@ impl Publisher {
     /// Why publications are not taken now, if so.
     pub(super) fn complaint(&self) -> Option<String> {
         if self.lane.is_up() {
-            self.refusal.recent()
+            self.refusal.present()
         } else {
             Some("Redis cannot be reached for publishing".to_owned())
         }
@@ -94,7 +115,24 @@ impl Publisher {
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// Writes, as publications do, and notes whether Redis refuses.
+async fn probe_writes(lane: Arc<Lane>, refusal: Arc<Refusal>, key: String) {
+    let mut pipe = redis::pipe();
+    pipe.cmd("SET").arg(&key).arg(1).arg("PX").arg(WRITE_PROBE_TTL_MS);
+    let mut every = tokio::time::interval(WRITE_PROBE_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        match lane.query(&pipe, Instant::now() + WRITE_PROBE_EVERY).await.as_deref() {
+            Ok([Value::ServerError(error)]) => refusal.note(&key, error),
+            Ok(_) => refusal.is_over(),
+            // Then the lane itself is down, and says so.
+            Err(_) => {}
+        }
     }
 }
 
@@ -201,23 +239,23 @@ struct Refusal(Mutex<Noted>);
 
 #[derive(Default)]
 struct Noted {
-    /// The last one that any channel would have met.
-    of_all: Option<(Instant, String)>,
+    /// One that any channel would meet, until a write succeeds.
+    of_all: Option<String>,
     logged: Option<Instant>,
 }
 
 impl Refusal {
-    fn note(&self, channel: &str, error: &ServerError) {
+    fn note(&self, what: &str, error: &ServerError) {
         let (code, detail) = (error.code(), error.details().unwrap_or_default());
         let now = Instant::now();
         let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Once in a while, not once a publication.
-        if noted.logged.is_none_or(|at| now - at > REFUSAL_COUNTS) {
-            tracing::warn!(channel, code, detail, "Redis refuses publications");
+        if noted.logged.is_none_or(|at| now - at > LOG_EVERY) {
+            tracing::warn!(what, code, detail, "Redis refuses publications");
             noted.logged = Some(now);
         }
-        if REFUSES_ALL.contains(&code) {
-            noted.of_all = Some((now, format!("Redis refuses publications: {code}")));
+        if let Some((_, meaning)) = REFUSES_ALL.iter().find(|(known, _)| *known == code) {
+            noted.of_all = Some(format!("Redis refuses publications: {meaning} ({code})"));
         }
     }
 
@@ -225,8 +263,7 @@ impl Refusal {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).of_all = None;
     }
 
-    fn recent(&self) -> Option<String> {
-        let noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        noted.of_all.as_ref().filter(|(at, _)| at.elapsed() <= REFUSAL_COUNTS).map(|(_, reason)| reason.clone())
+    fn present(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).of_all.clone()
     }
 }

@@ -3,8 +3,8 @@
 use super::config::BrokerConfig;
 use crate::{Outcome, Publish, PublishError, Retention};
 use bytes::Bytes;
-use protocol::Channel;
 use protocol::envelope::encode_record;
+use protocol::{Channel, Publication};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,6 +30,8 @@ pub(super) struct Entry {
     pub(super) channel: Channel,
     pub(super) retention: Option<Retention>,
     pub(super) key: Option<String>,
+    /// What it does to the state, as publish.lua is told.
+    pub(super) retains: String,
     pub(super) record: Bytes,
     pub(super) stamp: u64,
     pub(super) deadline: Instant,
@@ -43,6 +45,7 @@ impl Entry {
         let (answer, outcome) = oneshot::channel();
         let claim = Arc::new(Claim::default());
         let entry = Self {
+            retains: retains(&publish.publication),
             record: encode_record(&publish.publication),
             stamp: publish.publication.stamp,
             channel: publish.channel,
@@ -66,8 +69,13 @@ impl Entry {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.record.len() + self.channel.len() + ENTRY_OVERHEAD
+        self.record.len() + self.channel.len() + self.retains.len() + ENTRY_OVERHEAD
     }
+}
+
+fn retains(publication: &Publication) -> String {
+    let sign = if publication.removes_its_key() { '-' } else { '+' };
+    publication.retain.as_ref().map_or_else(String::new, |key| format!("{sign}{key}"))
 }
 
 /// What a publisher holds until it knows.
@@ -174,12 +182,13 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::{Payload, Publication};
+    use protocol::Payload;
     use std::time::Duration;
 
     fn publish(text: &str) -> Publish {
         let data = Payload::text(text.to_owned());
-        let publication = Publication { offset: None, data, event: None, from: None, time_ms: 0, echo: true, stamp: 0 };
+        let publication =
+            Publication { offset: None, data, event: None, retain: None, from: None, time_ms: 0, echo: true, stamp: 0 };
         let deadline = Instant::now() + Duration::from_secs(2);
         Publish { channel: Channel::new("c").expect("a channel"), publication, retention: None, key: None, deadline }
     }

@@ -1,18 +1,19 @@
-//! Readings of a channel's meta and log: the command, and its answer.
+//! Readings of a channel's meta and log, or state: the command, and its answer.
 
 use super::positions::{Log, Mark, Reading};
 use super::scripts;
 use crate::META_TTL;
 use crate::epoch::random_epoch;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use link::KeySpace;
 use protocol::envelope::decode_record;
 use protocol::{Channel, Epoch, Publication};
 use redis::{Cmd, Value};
 
-/// What part of the log to read.
+/// What to read: a part of the log, or the state.
 pub(super) enum Part {
     None,
+    State,
     /// From the older bound to the newer one.
     Forward {
         count: u64,
@@ -25,23 +26,25 @@ pub(super) enum Part {
     },
 }
 
-/// A channel's meta and a part of its log, as one moment.
+/// A channel's meta and what was asked for, as one moment.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) epoch: Epoch,
     pub(super) top: u64,
     stamp: Option<u64>,
     begin: u64,
+    has_state: bool,
     /// Each with its offset; those that cannot be read are absent.
     entries: Vec<(u64, Option<Publication>)>,
 }
 
 /// The command that reads.
 pub(super) fn command(keys: &KeySpace, channel: &Channel, part: &Part) -> Cmd {
-    let mut command = scripts::read(&[keys.meta(channel), keys.log(channel)]);
+    let mut command = scripts::read(&[keys.meta(channel), keys.log(channel), keys.state(channel)]);
     command.arg(random_epoch()).arg(META_TTL.as_millis() as u64);
     match part {
         Part::None => command.arg(0).arg("").arg("").arg(""),
+        Part::State => command.arg(0).arg("HGETALL").arg("").arg(""),
         Part::Forward { count, from } => command.arg(*count).arg("XRANGE").arg(from).arg("+"),
         Part::Reverse { count, from } => command.arg(*count).arg("XREVRANGE").arg(from).arg("-"),
     };
@@ -57,7 +60,7 @@ pub(super) fn end_of_last_epoch(keys: &KeySpace, channel: &Channel) -> Cmd {
 
 /// The command that ends an epoch; its answer has no log.
 pub(super) fn end_of_epoch(keys: &KeySpace, channel: &Channel, epoch: &Epoch) -> Cmd {
-    let mut command = scripts::epoch(&[keys.meta(channel), keys.topic(channel)]);
+    let mut command = scripts::epoch(&[keys.meta(channel), keys.state(channel), keys.topic(channel)]);
     command.arg(epoch.as_str()).arg(random_epoch());
     command
 }
@@ -66,7 +69,7 @@ impl Answer {
     /// Reads an answer; `None` if it is something else.
     pub(super) fn parse(value: Value) -> Option<Self> {
         let Value::Array(values) = value else { return None };
-        let [epoch, top, stamp, begin, entries] = <[Value; 5]>::try_from(values).ok()?;
+        let [epoch, top, stamp, begin, has_state, entries] = <[Value; 6]>::try_from(values).ok()?;
         let Value::Array(entries) = entries else { return None };
         let stamp = bytes(stamp).and_then(|stamp| Some(u64::from_be_bytes(stamp[..].try_into().ok()?)));
         Some(Self {
@@ -74,6 +77,7 @@ impl Answer {
             top: number(top)?,
             stamp,
             begin: number(begin).unwrap_or(0),
+            has_state: number(has_state)? > 0,
             entries: entries.into_iter().map(entry).collect::<Option<_>>()?,
         })
     }
@@ -96,21 +100,31 @@ impl Answer {
     /// For a track; `asked` is how many entries of the log were asked for, if any.
     pub(super) fn reading(self, asked: Option<u64>) -> Reading {
         let (epoch, begin, top, stamp) = (self.epoch.clone(), self.begin, self.top, self.stamp);
+        let has_state = self.has_state;
         let log = asked.map(|asked| {
             let is_part = self.entries.len() as u64 >= asked;
             let last = self.entries.last().map(|(offset, _)| *offset).filter(|_| is_part);
             Log { through: last.unwrap_or(top), publications: self.publications() }
         });
-        Reading { epoch, begin, top, stamp, log }
+        Reading { epoch, begin, top, stamp, has_state, log }
     }
 }
 
 fn entry(value: Value) -> Option<(u64, Option<Publication>)> {
+    if let Value::BulkString(_) = value {
+        return entry_of_state(bytes(value)?);
+    }
     let [id, fields] = array(value)?;
     let id = bytes(id)?;
     let offset = std::str::from_utf8(&id).ok()?.split('-').next()?.parse().ok()?;
     let publication = array(fields).and_then(|[_, record]| decode_record(&mut bytes(record)?, Some(offset)).ok());
     Some((offset, publication))
+}
+
+/// Offset, end of its time, record.
+fn entry_of_state(mut value: Bytes) -> Option<(u64, Option<Publication>)> {
+    let (offset, _ends) = (value.try_get_u64().ok()?, value.try_get_u64().ok()?);
+    Some((offset, decode_record(&mut value, Some(offset)).ok()))
 }
 
 fn array(value: Value) -> Option<[Value; 2]> {

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 /// Publishes entries to one channel.
 pub(super) const PUBLISH: &str = include_str!("publish.lua");
-/// Reads a channel's meta and a part of its log.
+/// Reads a channel's meta and a part of its log, or its state.
 pub(super) const READ: &str = include_str!("read.lua");
 /// Ends an epoch.
 pub(super) const EPOCH: &str = include_str!("epoch.lua");
@@ -30,11 +30,11 @@ pub(super) fn publish(keys: &[String]) -> Cmd {
 }
 
 /// EVALSHA of [`READ`]; its arguments are yet to be added.
-pub(super) fn read(keys: &[String; 2]) -> Cmd {
+pub(super) fn read(keys: &[String; 3]) -> Cmd {
     call(&READ_SHA, keys)
 }
 
 /// EVALSHA of [`EPOCH`]; its arguments are yet to be added.
-pub(super) fn epoch(keys: &[String; 2]) -> Cmd {
+pub(super) fn epoch(keys: &[String; 3]) -> Cmd {
     call(&EPOCH_SHA, keys)
 }

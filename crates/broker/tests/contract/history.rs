@@ -1,7 +1,7 @@
 //! What reading a log promises.
 
 use crate::Fixture;
-use crate::support::{channel, kept, text_of};
+use crate::support::{RETENTION, channel, kept, text_of};
 use broker::{Publish, Range, Retention};
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ pub(crate) async fn a_channel_nobody_published_to_has_one_epoch_for_all(fixture:
 pub(crate) async fn at_least_as_many_are_kept_as_asked_for_and_not_many_more(fixture: &impl Fixture) {
     let node = fixture.node("n1.a").await;
     let channel = channel("c");
-    let retention = Some(Retention { size: 50, ttl: Duration::from_secs(600) });
+    let retention = Some(Retention { size: 50, ttl: Duration::from_secs(600), ..RETENTION });
     let batch = (1..=1000).map(|i| Publish { retention, ..kept(&channel, &i.to_string()) }).collect();
     node.broker.publish(batch).await.into_iter().for_each(|outcome| drop(outcome.expect("published")));
     let page = node.broker.history(&channel, ALL).await.expect("a page");

@@ -1,6 +1,8 @@
 //! What the Redis broker has beyond the contract.
 
-use crate::support::{channel, kept, offset, passing, redis_node, start_node, text_of, until};
+use crate::support::{
+    STATE, channel, kept, offset, passing, redis_node, removed, retained, start_node, text_of, until,
+};
 use broker::redis::BrokerConfig;
 use broker::{Delivery, PublishError, Range};
 use bytes::Bytes;
@@ -112,7 +114,7 @@ async fn thousands_of_channels_are_opened() {
     let mut opened = std::collections::HashSet::new();
     while opened.len() < channels.len() {
         match node.inbox.next().await {
-            Delivery::Opened { channel, position } => {
+            Delivery::Opened { channel, position, .. } => {
                 assert_eq!(position.expect("a position").offset, 0);
                 assert!(opened.insert(channel), "each is opened once");
             }
@@ -131,4 +133,79 @@ async fn a_broker_that_is_dropped_leaves_no_connection() {
     assert_eq!(server.command(&["PUBLISH", "gw:{c}", "x"]), ":1");
     drop(node.broker);
     until(|| server.command(&["PUBLISH", "gw:{c}", "x"]) == ":0").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_whose_meta_was_lost_begins_anew() {
+    let server = RedisServer::start();
+    let node = redis_node(&server, "n1.a").await;
+    let (published_first, read_first) = (channel("published"), channel("read"));
+    for channel in [&published_first, &read_first] {
+        node.publish(retained(channel, "old", "1")).await.expect("published");
+        server.command(&["DEL", &format!("gw:{{{channel}}}:meta")]);
+    }
+    assert_eq!(node.broker.state(&read_first).await.expect("a state").publications, []);
+    for channel in [&published_first, &read_first] {
+        assert_eq!(offset(&node.publish(retained(channel, "new", "2")).await), 1);
+        let page = node.broker.state(channel).await.expect("a state");
+        assert_eq!(page.publications.iter().map(text_of).collect::<Vec<_>>(), ["2"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_takes_a_key_of_its_own_that_ends_by_itself_and_is_gone_with_its_last_entry() {
+    let server = RedisServer::start();
+    let node = redis_node(&server, "n1.a").await;
+    let channel = channel("c");
+    let (state, meta) = ("gw:{c}:state", "gw:{c}:meta");
+    let ttl = |key| server.command(&["PTTL", key]).trim_start_matches(':').parse::<u128>().expect("a time to live");
+    node.say(&channel, "1").await;
+    assert_eq!(server.command(&["EXISTS", state]), ":0", "what retains nothing costs nothing");
+    node.publish(retained(&channel, "a", "2")).await.expect("published");
+    let whole = STATE.ttl.as_millis();
+    assert!((whole - 10_000..=whole).contains(&ttl(state)));
+    assert!(ttl(meta) > ttl(state), "offsets outlive what they count");
+    server.command(&["PEXPIRE", state, "20000"]);
+    node.say(&channel, "3").await;
+    assert!(ttl(state) <= 20_000, "only retaining refreshes it");
+    node.publish(retained(&channel, "a", "4")).await.expect("published");
+    assert!((whole - 10_000..=whole).contains(&ttl(state)));
+    node.publish(removed(&channel, "a")).await.expect("published");
+    assert_eq!(server.command(&["EXISTS", state]), ":0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_state_is_looked_through_at_most_once_a_second_however_often_it_is_asked() {
+    let server = RedisServer::start();
+    let node = redis_node(&server, "n1.a").await;
+    let channel = channel("c");
+    for n in 0..STATE.keys {
+        node.publish(retained(&channel, &n.to_string(), "x")).await.expect("published");
+    }
+    // Something may have ended: nothing has.
+    let forget = "redis.call('HSET', KEYS[1], 'm', string.match(redis.call('HGET', KEYS[1], 'm'), '^%d+ %d+') .. ' 0')";
+    server.command(&["EVAL", forget, "1", "gw:{c}:state"]);
+    server.command(&["CONFIG", "RESETSTAT"]);
+    let too_many: Vec<_> = (0..50).map(|n| retained(&channel, &format!("more {n}"), "x")).collect();
+    for publish in too_many {
+        assert_eq!(node.publish(publish).await, Err(PublishError::StateFull));
+    }
+    let client = redis::Client::open(server.url()).expect("a client");
+    let mut connection = client.get_multiplexed_async_connection().await.expect("a connection");
+    let stats: String = redis::cmd("INFO").arg("commandstats").query_async(&mut connection).await.expect("counts");
+    let looks = stats.lines().find(|line| line.starts_with("cmdstat_hgetall:calls="));
+    assert!(looks.is_some_and(|looks| looks.starts_with("cmdstat_hgetall:calls=1,")), "{looks:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_of_the_wrong_kind_refuses_only_what_is_retained() {
+    let server = RedisServer::start();
+    let node = redis_node(&server, "n1.a").await;
+    let channel = channel("c");
+    node.say(&channel, "1").await;
+    server.command(&["SET", "gw:{c}:state", "not a hash"]);
+    let outcomes = node.broker.publish(vec![retained(&channel, "a", "2")]).await;
+    assert_eq!(outcomes, [Err(PublishError::Unavailable)]);
+    assert!(node.broker.state(&channel).await.is_err());
+    assert_eq!(node.say(&channel, "3").await, 2, "nothing was half done");
 }

@@ -35,7 +35,7 @@ pub(crate) async fn a_channel_without_positions_opens_without_one(fixture: &impl
     let node = fixture.node("n1.a").await;
     let channel = channel("c");
     node.broker.subscribe(&channel, false);
-    assert_eq!(node.inbox.next().await, Delivery::Opened { channel, position: None });
+    assert_eq!(node.inbox.next().await, Delivery::Opened { channel, position: None, has_state: false });
 }
 
 pub(crate) async fn channels_do_not_mix(fixture: &impl Fixture) {

@@ -1,6 +1,6 @@
 //! Redis answers, but its data is gone, older, or may not be written.
 
-use crate::support::{channel, kept, offset, passing, redis_node};
+use crate::support::{channel, kept, offset, passing, redis_node, retained, text_of};
 use crate::{Publisher, in_order};
 use broker::{Delivery, Health, PublishError};
 use link::testing::RedisServer;
@@ -166,6 +166,18 @@ async fn without_memory_only_what_is_kept_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_publishes_nothing_tells_of_a_full_redis_and_of_its_end() {
+    let server = RedisServer::start();
+    let node = redis_node(&server, "n1.a").await;
+    assert_eq!(server.command(&["CONFIG", "SET", "maxmemory", "1"]), "+OK");
+    node.until_ready(false).await;
+    let Health::NotReady(reason) = node.broker.health() else { panic!("it should not be ready") };
+    assert!(reason.contains("memory is full"), "{reason}");
+    assert_eq!(server.command(&["CONFIG", "SET", "maxmemory", "0"]), "+OK");
+    node.until_ready(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_read_only_replica_refuses_until_it_is_primary() {
     let server = RedisServer::start();
     let node = redis_node(&server, "n1.a").await;
@@ -180,4 +192,40 @@ async fn a_read_only_replica_refuses_until_it_is_primary() {
     assert_eq!(position.offset, 2);
     let expected = [(1, "1"), (2, "2")].map(|(o, t)| (Some(o), t.to_owned()));
     assert_eq!(node.inbox.texts(2).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_dataset_brings_its_older_state_and_both_go_on_in_the_new_epoch() {
+    let mut server = RedisServer::start();
+    let node = redis_node(&server, "n1.a").await;
+    let channel = channel("c");
+    let old = node.open(&channel).await.expect("a position");
+    node.publish(retained(&channel, "a", "old")).await.expect("published");
+    node.publish(retained(&channel, "b", "old")).await.expect("published");
+    assert_eq!(server.command(&["SAVE"]), "+OK");
+    node.publish(retained(&channel, "a", "lost")).await.expect("published");
+    node.inbox.texts(3).await;
+    server.kill();
+    server.start_again();
+    let began = new_epoch(node.inbox.next().await, &channel, &old);
+    node.until_ready(true).await;
+    let page = node.broker.state(&channel).await.expect("a state");
+    assert_eq!((page.top, page.publications.iter().map(text_of).collect::<Vec<_>>()), (began, vec!["old".into(); 2]));
+    assert_eq!(offset(&node.publish(retained(&channel, "a", "new")).await), 3);
+    let page = node.broker.state(&channel).await.expect("a state");
+    assert_eq!(page.publications.iter().map(text_of).collect::<Vec<_>>(), ["old", "new"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_memory_nothing_is_retained_and_nothing_is_half_done() {
+    let server = RedisServer::start();
+    let node = redis_node(&server, "n1.a").await;
+    let channel = channel("c");
+    node.publish(retained(&channel, "a", "1")).await.expect("published");
+    assert_eq!(server.command(&["CONFIG", "SET", "maxmemory", "1"]), "+OK");
+    assert_eq!(node.publish(retained(&channel, "a", "2")).await, Err(PublishError::Unavailable));
+    let page = node.broker.state(&channel).await.expect("a state can be read");
+    assert_eq!(page.publications.iter().map(text_of).collect::<Vec<_>>(), ["1"]);
+    assert_eq!(server.command(&["CONFIG", "SET", "maxmemory", "0"]), "+OK");
+    assert_eq!(offset(&node.publish(retained(&channel, "a", "2")).await), 2);
 }

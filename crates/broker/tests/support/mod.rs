@@ -5,7 +5,7 @@ pub(crate) mod proxy;
 
 use broker::metrics::BrokerMetrics;
 use broker::redis::{BrokerConfig, RedisBroker};
-use broker::{Broker, Delivery, Health, Outcome, Publish, Retention, Sink};
+use broker::{Broker, Delivery, Health, Outcome, Publish, Retention, Sink, StateLimits};
 use link::testing::RedisServer;
 use link::{Link, LinkConfig, LinkMetrics, SentinelConfig};
 use prometheus::Registry;
@@ -19,7 +19,9 @@ use tokio::time::{Instant, sleep, timeout};
 /// How long a test waits for what must come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-pub(crate) const RETENTION: Retention = Retention { size: 1_000_000, ttl: Duration::from_secs(600) };
+pub(crate) const STATE: StateLimits = StateLimits { keys: 5, bytes: 2_000, ttl: Duration::from_secs(3600) };
+
+pub(crate) const RETENTION: Retention = Retention { size: 1_000_000, ttl: Duration::from_secs(600), state: STATE };
 
 /// A node: its broker, and what it has been delivered.
 pub(crate) struct Node {
@@ -74,7 +76,7 @@ impl Inbox {
     /// The next delivery, which is the opening of the channel; where it begins.
     pub(crate) async fn opened(&self, channel: &Channel) -> Option<Position> {
         match self.next().await {
-            Delivery::Opened { channel: opened, position } if opened == *channel => position,
+            Delivery::Opened { channel: opened, position, .. } if opened == *channel => position,
             other => panic!("{channel} should have been opened, but: {other:?}"),
         }
     }
@@ -152,7 +154,16 @@ pub(crate) fn channel(name: &str) -> Channel {
 
 pub(crate) fn publication(text: &str) -> Publication {
     let data = Payload::text(text.to_owned());
-    Publication { offset: None, data, event: None, from: None, time_ms: 7, echo: true, stamp: fastrand::u64(..) }
+    Publication {
+        offset: None,
+        data,
+        event: None,
+        retain: None,
+        from: None,
+        time_ms: 7,
+        echo: true,
+        stamp: fastrand::u64(..),
+    }
 }
 
 pub(crate) fn text_of(publication: &Publication) -> String {
@@ -168,6 +179,19 @@ pub(crate) fn kept(channel: &Channel, text: &str) -> Publish {
 pub(crate) fn passing(channel: &Channel, text: &str) -> Publish {
     let deadline = Instant::now() + Duration::from_secs(5);
     Publish { channel: channel.clone(), publication: publication(text), retention: None, key: None, deadline }
+}
+
+/// A publication that the channel's state keeps under a key.
+pub(crate) fn retained(channel: &Channel, key: &str, text: &str) -> Publish {
+    let publication = Publication { retain: Some(key.into()), ..publication(text) };
+    Publish { publication, ..kept(channel, text) }
+}
+
+/// A publication that takes a key out of the channel's state.
+pub(crate) fn removed(channel: &Channel, key: &str) -> Publish {
+    let retained = retained(channel, key, "");
+    let publication = Publication { data: Payload::json("null"), ..retained.publication };
+    Publish { publication, ..retained }
 }
 
 /// A publication with an idempotency key.

@@ -14,12 +14,21 @@ use tokio::sync::mpsc::Sender;
 pub(super) struct Feed {
     /// Tells it from an earlier subscription to the same channel.
     pub(super) serial: u64,
-    pub(super) members: bool,
+    pub(super) asks: Asks,
     pub(super) stage: Stage,
     /// Between attempts that the gateway refuses for now.
     pub(super) backoff: Backoff,
     stream: Sender<Event>,
     track: Track,
+}
+
+/// What is asked for beside the publications.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asks {
+    /// Who is there.
+    pub(super) members: bool,
+    /// What is retained.
+    pub(super) state: bool,
 }
 
 /// How far a feed is on the present connection.
@@ -36,12 +45,12 @@ pub(super) enum Stage {
 impl Feed {
     pub(super) fn new(
         serial: u64,
-        members: bool,
+        asks: Asks,
         recover: Option<Position>,
         stream: Sender<Event>,
         backoff: Backoff,
     ) -> Self {
-        Self { serial, members, stage: Stage::Waiting, backoff, stream, track: Track::from(recover) }
+        Self { serial, asks, stage: Stage::Waiting, backoff, stream, track: Track::from(recover) }
     }
 
     /// From where it is to go on.
@@ -60,7 +69,7 @@ impl Feed {
     pub(super) fn accept(&mut self, reply: Subscribed, silent: usize, deliveries: &mut Deliveries) {
         self.stage = Stage::Subscribed;
         self.backoff.reset();
-        let Subscribed { position: newest, recovered, publications, members } = reply;
+        let Subscribed { position: newest, recovered, publications, state, members } = reply;
         let had_position = self.track.position().is_some();
         let goes_on = self.track.is_within(newest.as_ref());
         let recovered = recovered && goes_on;
@@ -69,7 +78,7 @@ impl Feed {
             self.track.jump(base(newest.as_ref(), &publications));
         }
         let position = self.track.position().cloned();
-        self.reader(deliveries).tell(Event::Subscribed { recovered, position, members });
+        self.reader(deliveries).tell(Event::Subscribed { recovered, position, state, members });
         if had_position && !recovered {
             let epoch = newest.as_ref().map(|newest| newest.epoch.clone());
             self.gap(lost, epoch, GapCause::NotRecovered, deliveries);

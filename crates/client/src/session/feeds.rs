@@ -2,7 +2,7 @@
 
 use super::Ids;
 use super::deliveries::Deliveries;
-use super::feed::{Feed, Stage};
+use super::feed::{Asks, Feed, Stage};
 use super::outbox::Outbox;
 use crate::backoff::{Backoff, after};
 use crate::event::Event;
@@ -44,6 +44,7 @@ pub(crate) struct Wanted {
     pub(crate) serial: u64,
     pub(crate) channel: Channel,
     pub(crate) members: bool,
+    pub(crate) state: bool,
     pub(crate) recover: Option<Position>,
     pub(crate) stream: Sender<Event>,
 }
@@ -65,7 +66,7 @@ impl Feeds {
 
     /// Takes a subscription.
     pub(super) fn add(&mut self, wanted: Wanted) -> Result<(), SubscribeError> {
-        let Wanted { serial, channel, members, recover, stream } = wanted;
+        let Wanted { serial, channel, members, state, recover, stream } = wanted;
         if stream.is_closed() {
             // Dropped before it was made, and nobody will let go of it.
             return Ok(());
@@ -74,7 +75,8 @@ impl Feeds {
             return Err(SubscribeError::AlreadySubscribed);
         }
         let backoff = Backoff::of_commands(self.random.fork());
-        let feed = Feed::new(serial, members, recover, stream, backoff);
+        let asks = Asks { members, state };
+        let feed = Feed::new(serial, asks, recover, stream, backoff);
         self.known.insert(channel.clone(), feed);
         self.to_ask.push_back((channel, serial));
         Ok(())
@@ -122,7 +124,8 @@ impl Feeds {
             let Some(feed) = self.known.get_mut(&channel).filter(|feed| feed.serial == serial) else { continue };
             let recover = feed.position().map(Place::from);
             let id = ids.next();
-            let command = Command::Subscribe { id: Some(id), channel: &channel, recover, members: feed.members };
+            let Asks { members, state } = feed.asks;
+            let command = Command::Subscribe { id: Some(id), channel: &channel, recover, members, state };
             if !say(&command) {
                 continue;
             }

@@ -62,6 +62,8 @@ pub(super) struct SubscribedBody<'a> {
     pub(super) recovered: bool,
     #[serde(borrow, default)]
     pub(super) publications: Vec<PublicationBody<'a>>,
+    #[serde(borrow, default)]
+    pub(super) state: Vec<PublicationBody<'a>>,
     #[serde(borrow)]
     pub(super) members: Option<Vec<MemberBody<'a>>>,
     pub(super) clients: Option<u64>,
@@ -95,6 +97,7 @@ pub(super) struct PublicationBody<'a> {
     #[serde(borrow)]
     pub(super) from: Option<OriginBody<'a>>,
     pub(super) event: Option<String>,
+    pub(super) retain: Option<String>,
     pub(super) encoding: Option<String>,
     #[serde(borrow)]
     pub(super) data: &'a RawValue,
@@ -107,6 +110,7 @@ impl PublicationBody<'_> {
             time_ms: self.time,
             from: self.from.map(OriginBody::read),
             event: self.event,
+            retain: self.retain,
             data: data(self.data, self.encoding.as_deref())?,
         })
     }

@@ -41,6 +41,7 @@ pub(crate) struct Subscribed {
     pub(crate) position: Option<Position>,
     pub(crate) recovered: bool,
     pub(crate) publications: Vec<Publication>,
+    pub(crate) state: Vec<Publication>,
     pub(crate) members: Option<Members>,
 }
 
@@ -103,6 +104,7 @@ fn reply(kind: &str, text: &str) -> Result<Option<Reply>, Malformed> {
                 position: position(body.epoch, body.offset),
                 recovered: body.recovered,
                 publications: body.publications.into_iter().map(PublicationBody::read).collect::<Result<_, _>>()?,
+                state: body.state.into_iter().map(PublicationBody::read).collect::<Result<_, _>>()?,
                 members: body.clients.zip(body.users).map(|(clients, users)| members(body.members, clients, users)),
             })
         }

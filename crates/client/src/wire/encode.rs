@@ -21,6 +21,8 @@ pub(crate) enum Command<'a> {
         recover: Option<Place<'a>>,
         #[serde(skip_serializing_if = "is_false")]
         members: bool,
+        #[serde(skip_serializing_if = "is_true")]
+        state: bool,
     },
     Unsubscribe {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,6 +38,8 @@ pub(crate) enum Command<'a> {
         event: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         key: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retain: Option<&'a str>,
         #[serde(skip_serializing_if = "is_false")]
         volatile: bool,
         #[serde(skip_serializing_if = "is_true")]

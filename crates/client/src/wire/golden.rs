@@ -47,13 +47,14 @@ fn written(request: &Request) -> String {
             channel: &subscribe.channel,
             recover: subscribe.recover.as_ref().map(Place::from),
             members: subscribe.members,
+            state: subscribe.state,
         },
         protocol::Command::Unsubscribe { channel } => Command::Unsubscribe { id, channel },
         protocol::Command::Publish(publish) => {
             data = raw(&publish.data);
             let (event, key) = (publish.event.as_deref(), publish.key.as_deref());
-            let (volatile, echo) = (publish.volatile, publish.echo);
-            Command::Publish { id, channel: &publish.channel, data: &data, event, key, volatile, echo }
+            let (retain, volatile, echo) = (publish.retain.as_deref(), publish.volatile, publish.echo);
+            Command::Publish { id, channel: &publish.channel, data: &data, event, key, retain, volatile, echo }
         }
         protocol::Command::Send(send) => {
             data = raw(&send.data);
@@ -112,6 +113,7 @@ fn understood_reply(reply: Reply, channel: Channel) -> protocol::Reply {
             position: reply.position,
             recovered: reply.recovered,
             publications: all(reply.publications),
+            state: all(reply.state),
             members: reply.members,
         },
         Reply::Unsubscribed => protocol::Reply::Unsubscribed { channel },
@@ -161,9 +163,9 @@ fn understood_push(push: Push, message: &Value) -> protocol::Push {
 }
 
 fn publication(read: Publication) -> protocol::Publication {
-    let Publication { offset, time_ms, from, event, data } = read;
-    let (data, event) = (payload(data), event.map(Text::from));
-    protocol::Publication { offset, data, event, from, time_ms, echo: true, stamp: 0 }
+    let Publication { offset, time_ms, from, event, retain, data } = read;
+    let (data, event, retain) = (payload(data), event.map(Text::from), retain.map(Text::from));
+    protocol::Publication { offset, data, event, retain, from, time_ms, echo: true, stamp: 0 }
 }
 
 fn payload(data: Data) -> Payload {

@@ -6,6 +6,7 @@ mod presence;
 mod publish;
 mod recover;
 mod send;
+mod state;
 mod subscribe;
 mod unsubscribe;
 

@@ -3,7 +3,7 @@
 use crate::local::connection::Connection;
 use crate::local::{Local, Publishing};
 use crate::policy::{Action, Namespace};
-use protocol::{ErrorCode, Publish, Refusal};
+use protocol::{ErrorCode, Publication, Publish, Refusal, Text};
 use std::rc::Rc;
 use tokio::time::Instant;
 
@@ -17,6 +17,7 @@ pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64
     };
     let retention = namespace.history.filter(|_| !publish.volatile);
     let publication = local.stamp(local.origin(connection), publish.data, publish.event, publish.echo);
+    let publication = Publication { retain: publish.retain.map(Text::from), ..publication };
     let asked = Instant::now();
     local.node.metrics.publications_in.inc();
     local.publish(Publishing {
@@ -41,6 +42,16 @@ fn check(namespace: &Namespace, publish: &Publish) -> Result<(), Refusal> {
     }
     if publish.key.is_some() && (namespace.history.is_none() || publish.volatile) {
         return Err(Refusal::bad_request("`key` needs a channel with history and a publication that is not volatile"));
+    }
+    if publish.retain.is_some() {
+        match namespace.history.filter(|_| !publish.volatile) {
+            Some(kept) if kept.state.keys > 0 => {}
+            Some(_) => return Err(Refusal::bad_request("this channel keeps no state: `retain` is not for it")),
+            None => {
+                let message = "`retain` needs a channel with history and a publication that is not volatile";
+                return Err(Refusal::bad_request(message));
+            }
+        }
     }
     Ok(())
 }

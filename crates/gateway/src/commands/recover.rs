@@ -1,7 +1,7 @@
 //! What a client missed, in parts that fit its outbox: from the replay that its channel's subscribers share, or from the
 //! log.
 
-use super::{COMMAND_TIMEOUT, wait_drained};
+use super::wait_drained;
 use crate::hub::past::{Errand, Recovery};
 use crate::hub::replay::Chunk;
 use crate::local::Local;
@@ -9,7 +9,7 @@ use crate::local::connection::Connection;
 use broker::{Page, Range};
 use protocol::{Channel, Position, Refusal};
 use std::time::Duration;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 /// Publications of one reading of the log.
 const PAGE_MAX: u32 = 256;
@@ -35,19 +35,19 @@ pub(super) async fn next_chunk(
             Recovery::Wait(done) => {
                 timeout_at(deadline, done.notified()).await.map_err(|_| Refusal::unavailable())?;
             }
-            Recovery::Read(errand, since) => read(local, channel, errand, since).await?,
+            Recovery::Read(errand, since) => read(local, channel, errand, since, deadline).await?,
             Recovery::Closed => break,
         }
     }
     Err(Refusal::unavailable())
 }
 
-/// Reads the log for all who wait.
-async fn read(local: &Local, channel: &Channel, errand: Errand, since: u64) -> Result<(), Refusal> {
+/// Reads the log for all who wait. It is given up only with its reader: read anew, it would take no less.
+async fn read(local: &Local, channel: &Channel, errand: Errand, since: u64, deadline: Instant) -> Result<(), Refusal> {
     let mut reading = Reading { local, channel, errand, page: None };
     local.node.metrics.recovery_reads.inc();
     let range = Range { since: Some(since), limit: PAGE_MAX, reverse: false };
-    let read = timeout(COMMAND_TIMEOUT, local.node.broker.history(channel, range)).await;
+    let read = timeout_at(deadline, local.node.broker.history(channel, range)).await;
     reading.page = read.ok().and_then(Result::ok).map(|page| {
         let is_last = page.publications.len() < PAGE_MAX as usize;
         (page, is_last)

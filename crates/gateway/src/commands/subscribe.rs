@@ -4,9 +4,11 @@
 //! takes its place in the same step of the thread in which it is told the position that live deliveries go on from.
 
 use super::recover::next_chunk;
+use super::state::{Found, StateOf};
 use super::{COMMAND_TIMEOUT, wait_drained};
 use crate::hub::Opening;
 use crate::hub::replay::Chunk;
+use crate::hub::state::Snapshot;
 use crate::local::Local;
 use crate::local::connection::Connection;
 use crate::policy::{Action, Namespace};
@@ -63,6 +65,14 @@ fn enter(local: &Rc<Local>, channel: &Channel, namespace: &Arc<Namespace>) {
 /// Readings of who is there, for one answer.
 const MEMBER_READS_MAX: usize = 3;
 
+/// What an answer brings beside the position.
+#[derive(Default)]
+struct Parts {
+    chunk: Option<Chunk>,
+    state: Option<Rc<Snapshot>>,
+    members: Option<Members>,
+}
+
 /// A subscription on its way. Dropped before it is done (refused, or its connection closed meanwhile), it is undone.
 struct Begun<'a> {
     local: &'a Rc<Local>,
@@ -96,14 +106,29 @@ impl Begun<'_> {
             let _ = timeout(COMMAND_TIMEOUT, joined).await;
         }
         let wants_members = self.subscribe.members && namespace.presence;
+        // Without an `id` there is no answer that could carry it.
+        let wants_state = self.subscribe.state && self.id.is_some() && namespace.history.is_some();
+        let state = StateOf::new(self.local, self.connection, &self.subscribe.channel, wants_state);
         match &self.subscribe.recover {
-            Some(from) if namespace.history.is_some() => self.recover(from, join, wants_members).await,
-            _ => {
-                let members = if wants_members { self.members().await? } else { None };
-                let position = self.take_place(None, join)?;
-                self.answer(position, false, None, members);
-                Ok(())
-            }
+            Some(from) if namespace.history.is_some() => self.recover(from, state, join, wants_members).await,
+            _ => self.begin_live(state, join, wants_members).await,
+        }
+    }
+
+    /// From the present on. The state is as old as the position that the subscriber takes its place with.
+    async fn begin_live(&mut self, state: StateOf<'_>, join: bool, wants_members: bool) -> Result<(), Refusal> {
+        loop {
+            state.prepare().await?;
+            let members = if wants_members { self.members().await? } else { None };
+            let found = match state.find() {
+                Found::NotYet => continue,
+                Found::None => None,
+                Found::Here(state) => Some(state),
+            };
+            let read_up_to = found.as_ref().map(|state| &state.page.top);
+            let position = self.take_place(read_up_to, join)?;
+            self.answer(position, false, Parts { state: found, members, ..Parts::default() });
+            return Ok(());
         }
     }
 
@@ -127,11 +152,25 @@ impl Begun<'_> {
 
     /// The first part of what was missed comes with the answer, the others as publications; with the last one the
     /// subscriber takes its place.
-    async fn recover(&mut self, from: &Position, join: bool, wants_members: bool) -> Result<(), Refusal> {
+    async fn recover(
+        &mut self,
+        from: &Position,
+        state: StateOf<'_>,
+        join: bool,
+        wants_members: bool,
+    ) -> Result<(), Refusal> {
         let mut from = from.clone();
         let mut members = if wants_members { self.members().await? } else { None };
         loop {
+            if !self.answered {
+                state.prepare().await?;
+            }
             let chunk = next_chunk(self.local, self.connection, &self.subscribe.channel, &from).await?;
+            let found = match if self.answered { Found::None } else { state.find_for(&chunk.position) } {
+                Found::NotYet => continue,
+                Found::None => None,
+                Found::Here(state) => Some(state),
+            };
             from = chunk.position.clone();
             let reaches_live = chunk.reaches_live;
             if reaches_live {
@@ -140,7 +179,8 @@ impl Begun<'_> {
             if self.answered {
                 self.push(chunk);
             } else {
-                self.answer(Some(from.clone()), chunk.is_contiguous, Some(chunk), members.take());
+                let parts = Parts { chunk: Some(chunk), state: found, members: members.take() };
+                self.answer(Some(from.clone()), parts.chunk.as_ref().is_some_and(|c| c.is_contiguous), parts);
             }
             if reaches_live || self.connection.has_ended() {
                 return Ok(());
@@ -148,8 +188,9 @@ impl Begun<'_> {
         }
     }
 
-    /// Takes the subscriber's place. `read_up_to` is how far it has read the log: that may be further than the live
-    /// deliveries are. A log of another epoch than the live one is no base: the node is about to find that out.
+    /// Takes the subscriber's place, and returns where it goes on. `read_up_to` is how far it has read log or state: that may
+    /// be further than the live deliveries are. A log of another epoch than the live one is no base: the node is about to
+    /// find that out.
     fn take_place(&mut self, read_up_to: Option<&Position>, is_member: bool) -> Result<Option<Position>, Refusal> {
         if self.connection.has_ended() {
             return Ok(None);
@@ -170,19 +211,21 @@ impl Begun<'_> {
         }
         self.done = true;
         self.local.node.metrics.subscriptions.inc();
-        Ok(live)
+        let is_ahead = read_up_to.zip(live.as_ref()).is_some_and(|(read, live)| read.offset > live.offset);
+        Ok(if is_ahead { read_up_to.cloned() } else { live })
     }
 
-    fn answer(&mut self, position: Option<Position>, recovered: bool, chunk: Option<Chunk>, members: Option<Members>) {
+    fn answer(&mut self, position: Option<Position>, recovered: bool, parts: Parts) {
         self.answered = true;
         self.local.node.metrics.done("subscribe");
-        if chunk.is_some() {
+        if parts.chunk.is_some() {
             let outcome = if recovered { "recovered" } else { "not_recovered" };
             self.local.node.metrics.recoveries.with_label_values(&[outcome]).inc();
         }
         let channel = self.subscribe.channel.clone();
-        let publications = chunk.map(|chunk| chunk.publications).unwrap_or_default();
-        let reply = Reply::Subscribed { channel, position, recovered, publications, members };
+        let publications = parts.chunk.map(|chunk| chunk.publications).unwrap_or_default();
+        let state = parts.state.map(|state| state.page.publications.clone()).unwrap_or_default();
+        let reply = Reply::Subscribed { channel, position, recovered, publications, state, members: parts.members };
         self.local.reply_whole(self.connection, self.id, reply);
     }
 

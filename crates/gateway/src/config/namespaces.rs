@@ -1,12 +1,13 @@
 //! `[[namespace]]` tables to the policy that channels follow.
 
 use super::settings::{Settings, as_text, parse_flag, parse_size};
-use crate::policy::{Access, Namespace, Policy};
-use broker::Retention;
+use crate::policy::{Access, DEFAULT_STATE, Namespace, Policy};
+use broker::{Retention, StateLimits};
 use serde_json::{Map, Value};
 use std::time::Duration;
 
-const KEYS: &str = "pattern, subscribe, publish, presence, join_leave, history.size, history.ttl, max_message";
+const KEYS: &str = "pattern, subscribe, publish, presence, join_leave, history.size, history.ttl, state.keys, state.bytes, \
+                    state.ttl, max_message";
 
 /// Reads the tables; faults go to `settings`. Without any, one namespace takes every channel.
 pub(super) fn read(tables: &[Map<String, Value>], settings: &mut Settings) -> Policy {
@@ -35,10 +36,12 @@ impl Reader {
     fn namespace(&mut self, table: &Map<String, Value>) -> Namespace {
         let mut namespace = Namespace::default();
         let mut history = (100, Duration::from_secs(300));
+        let mut state = DEFAULT_STATE;
         let mut has_pattern = false;
         for (key, value) in table {
             match (key.as_str(), value) {
                 ("history", Value::Object(table)) => self.history(table, &mut history),
+                ("state", Value::Object(table)) => self.state(table, &mut state),
                 ("pattern", _) => {
                     has_pattern = true;
                     namespace.pattern = self.parse(key, value, |text| text.parse()).unwrap_or_default();
@@ -57,7 +60,10 @@ impl Reader {
             self.fault("pattern", "is missing: write the channels it takes, such as \"chat:*\"");
         }
         let (size, ttl) = history;
-        namespace.history = (size > 0).then_some(Retention { size, ttl });
+        namespace.history = (size > 0).then_some(Retention { size, ttl, state });
+        if size == 0 && table.contains_key("state") {
+            self.fault("state", "needs history: history.size is 0");
+        }
         namespace
     }
 
@@ -68,11 +74,21 @@ impl Reader {
                 "size" => self.set(&name, value, &mut history.0, |text| {
                     text.parse().map_err(|_| format!("`{text}` is not a number"))
                 }),
-                "ttl" => self.set(&name, value, &mut history.1, |text| match humantime::parse_duration(text) {
-                    Ok(ttl) if ttl.is_zero() => Err("is not zero: for no history set history.size = 0".to_owned()),
-                    Ok(ttl) => Ok(ttl),
-                    Err(error) => Err(format!("`{text}` is not a time: {error}")),
+                "ttl" => self.set(&name, value, &mut history.1, |text| parse_ttl(text, "history.size")),
+                _ => self.fault(&name, &format!("is not a setting of a namespace: {KEYS}")),
+            }
+        }
+    }
+
+    fn state(&mut self, table: &Map<String, Value>, state: &mut StateLimits) {
+        for (key, value) in table {
+            let name = format!("state.{key}");
+            match key.as_str() {
+                "keys" => self.set(&name, value, &mut state.keys, |text| {
+                    text.parse().map_err(|_| format!("`{text}` is not a number"))
                 }),
+                "bytes" => self.set(&name, value, &mut state.bytes, |text| Ok(parse_size(text)? as u64)),
+                "ttl" => self.set(&name, value, &mut state.ttl, |text| parse_ttl(text, "state.keys")),
                 _ => self.fault(&name, &format!("is not a setting of a namespace: {KEYS}")),
             }
         }
@@ -86,5 +102,14 @@ impl Reader {
         if let Some(value) = self.parse(key, value, parse) {
             *into = value;
         }
+    }
+}
+
+/// How long something is kept; `size` is the setting that says that it is not kept at all.
+fn parse_ttl(text: &str, size: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(ttl) if ttl.is_zero() => Err(format!("is not zero: to keep nothing set {size} = 0")),
+        Ok(ttl) => Ok(ttl),
+        Err(error) => Err(format!("`{text}` is not a time: {error}")),
     }
 }

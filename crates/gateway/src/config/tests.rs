@@ -150,3 +150,30 @@ fn what_cannot_be_a_way_to_redis_is_a_fault_that_shows_no_password() {
         assert!(error.contains(part) && !error.contains("s3cret"), "{part:?} is not in:\n{error}");
     }
 }
+
+#[test]
+fn what_a_state_holds_is_a_matter_of_its_namespace() {
+    let load = |text: &str| {
+        let file = file(text);
+        Config::load(&Sources { file: Some(file.path()), environment: environment(&[]), overrides: vec![] })
+    };
+    let config = load(
+        "[[namespace]]\npattern = \"cursor:*\"\nstate.keys = 5\nstate.bytes = \"4KiB\"\nstate.ttl = \"1m\"\n\
+         [[namespace]]\npattern = \"none:*\"\nstate.keys = 0\n[[namespace]]\npattern = \"*\"\n",
+    )
+    .expect("namespaces");
+    let of = |channel| {
+        let state = config.policy.namespace(channel).and_then(|n| n.history).expect("history").state;
+        (state.keys, state.bytes, state.ttl.as_secs())
+    };
+    assert_eq!((of("cursor:1"), of("none:1"), of("a")), ((5, 4096, 60), (0, 262_144, 86_400), (1000, 262_144, 86_400)));
+    let error = load(
+        "[[namespace]]\npattern = \"a\"\nhistory.size = 0\nstate.keys = 1\n\
+         [[namespace]]\npattern = \"b\"\nstate.ttl = \"0s\"\nstate.key = 1\n",
+    );
+    let error = error.expect_err("faults").to_string();
+    for part in ["namespace 1: state: needs history", "namespace 2: state.ttl: is not zero", "namespace 2: state.key: "]
+    {
+        assert!(error.contains(part), "{part:?} is not in:\n{error}");
+    }
+}

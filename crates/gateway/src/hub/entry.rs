@@ -75,6 +75,7 @@ impl<S: Clone> Entry<S> {
             Delivery::Membership { .. } => self.membership_changes += 1,
             _ => {}
         }
+        self.state.pass(delivery);
         if let Some(replay) = &mut self.replay
             && !replay.append(delivery)
         {

@@ -143,7 +143,16 @@ mod tests {
     fn publication(offset: u64, by: &str, echo: bool) -> Publication {
         let from = Origin { client: by.into(), user: None, info: None };
         let data = Payload::text(offset.to_string());
-        Publication { offset: Some(offset), data, event: None, from: Some(from), time_ms: 0, echo, stamp: 0 }
+        Publication {
+            offset: Some(offset),
+            data,
+            event: None,
+            retain: None,
+            from: Some(from),
+            time_ms: 0,
+            echo,
+            stamp: 0,
+        }
     }
 
     /// The texts a raw subscriber gets.

@@ -4,12 +4,14 @@ mod entry;
 pub mod fanout;
 pub mod past;
 pub mod replay;
+pub mod state;
 
 use crate::inbox::Ticket;
 use crate::policy::Namespace;
 use past::{Reading, Repair};
 use protocol::{Channel, Position};
 use replay::Replay;
+use state::Standing;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,8 +22,8 @@ use tokio::sync::Notify;
 pub struct Hub<S> {
     channels: HashMap<Channel, Entry<S>>,
     last_ticket: Ticket,
-    /// Channels with a replay.
-    replays: Vec<Channel>,
+    /// Channels that keep a replay or a state for a moment.
+    kept: Vec<Channel>,
 }
 
 /// One channel on one worker.
@@ -41,6 +43,7 @@ pub struct Entry<S> {
     /// Subscribers that are further than the live deliveries: they read the log before those came.
     ahead: HashMap<u32, Position>,
     replay: Option<Replay>,
+    state: Standing,
     /// Set while the worker reads what it lost: live deliveries wait for that.
     repair: Option<Repair>,
     /// Set while one of those who recover reads the log for all of them.
@@ -58,7 +61,7 @@ pub enum Opening {
 
 impl<S> Default for Hub<S> {
     fn default() -> Self {
-        Self { channels: HashMap::new(), last_ticket: 0, replays: Vec::new() }
+        Self { channels: HashMap::new(), last_ticket: 0, kept: Vec::new() }
     }
 }
 
@@ -80,6 +83,7 @@ impl<S: Clone> Hub<S> {
             subscribers: Vec::new(),
             ahead: HashMap::new(),
             replay: None,
+            state: Standing::Unknown,
             repair: None,
             reading: None,
         };
@@ -103,13 +107,14 @@ impl<S: Clone> Hub<S> {
         true
     }
 
-    /// The channel is delivered from here on; void if `ticket` is not the last one asked with.
-    pub fn open(&mut self, channel: &Channel, ticket: Ticket, position: Option<Position>) {
+    /// The channel is delivered from here on, and may have a state; void if `ticket` is not the last one asked with.
+    pub fn open(&mut self, channel: &Channel, ticket: Ticket, position: Option<Position>, has_state: bool) {
         if let Some(entry) = self.channels.get_mut(channel)
             && entry.opening == Some(ticket)
         {
             entry.opening = None;
             entry.position = position;
+            entry.state = Standing::new(has_state);
             entry.opened.notify_waiters();
         }
     }

@@ -14,6 +14,9 @@ use tokio::time::Instant;
 const HELD_MAX: usize = 1024;
 const HELD_MAX_BYTES: usize = 8 << 20;
 
+/// What all replays of a worker may hold together: a quarter of it is one of the largest.
+pub(super) const REPLAYS_MAX_BYTES: usize = 64 << 20;
+
 /// Readings of the log begin at multiples of this, so that clients who missed a little more or less share one.
 const SINCE_STEP: u64 = 64;
 
@@ -25,6 +28,8 @@ pub type Errand = u64;
 pub struct Reading {
     errand: Errand,
     since: u64,
+    /// Whether it goes on from the end of the replay.
+    extends: bool,
     held: Held,
     done: Rc<Notify>,
 }
@@ -44,17 +49,17 @@ pub struct Repair {
 
 /// Deliveries that wait for a reading of the log; none any more once they were too many.
 #[derive(Debug)]
-struct Held {
-    deliveries: Option<Vec<Arc<Delivery>>>,
+pub(super) struct Held {
+    pub(super) deliveries: Option<Vec<Arc<Delivery>>>,
     bytes: usize,
 }
 
 impl Held {
-    fn nothing() -> Self {
+    pub(super) fn nothing() -> Self {
         Self { deliveries: Some(Vec::new()), bytes: 0 }
     }
 
-    fn hold(&mut self, delivery: &Arc<Delivery>) {
+    pub(super) fn hold(&mut self, delivery: &Arc<Delivery>) {
         if let Delivery::Publications { publications, .. } = &**delivery {
             self.bytes += publications.iter().map(weight).sum::<usize>();
         }
@@ -100,9 +105,11 @@ impl<S: Clone> Hub<S> {
         if let Some(reading) = &entry.reading {
             return Recovery::Wait(reading.done.clone());
         }
+        let next_page = entry.replay.as_ref().and_then(|replay| replay.next_page(from));
         let same_epoch = entry.position.as_ref().is_none_or(|p| p.epoch == from.epoch);
         let since = if same_epoch { from.offset - from.offset % SINCE_STEP } else { 0 };
-        entry.reading = Some(Reading { errand, since, held: Held::nothing(), done: Rc::default() });
+        let (since, extends) = (next_page.unwrap_or(since), next_page.is_some());
+        entry.reading = Some(Reading { errand, since, extends, held: Held::nothing(), done: Rc::default() });
         Recovery::Read(errand, since)
     }
 
@@ -111,21 +118,53 @@ impl<S: Clone> Hub<S> {
         let Some(entry) = self.entry(channel) else { return };
         let Some(reading) = entry.reading.take_if(|reading| reading.errand == errand) else { return };
         reading.done.notify_waiters();
-        let (Some((page, is_last)), Some(held)) = (page, reading.held.deliveries) else { return };
-        let mut replay = Replay::new(reading.since, page, is_last);
-        if held.iter().all(|delivery| replay.append(delivery)) && entry.replay.replace(replay).is_none() {
-            self.replays.push(channel.clone());
+        let (Some((mut page, is_last)), Some(held)) = (page, reading.held.deliveries) else { return };
+        let is_kept = entry.replay.is_some();
+        let grown = entry.replay.take_if(|_| reading.extends).and_then(|mut replay| {
+            // Too much for one replay: the page stands for itself, and who comes later reads again.
+            replay.extend(&mut page, is_last).then_some(replay)
+        });
+        let mut replay = grown.unwrap_or_else(|| Replay::new(reading.since, page, is_last));
+        if held.iter().all(|delivery| replay.append(delivery)) {
+            entry.replay = Some(replay);
+            if !is_kept {
+                self.kept.push(channel.clone());
+            }
+            self.bound_replays();
         }
     }
 
-    /// Forgets what nobody has asked for in a while.
-    pub fn forget_stale_replays(&mut self, now: Instant) {
-        let Self { channels, replays, .. } = self;
-        replays.retain(|channel| {
+    /// Gives up those that were not used for the longest time while all together are too much.
+    fn bound_replays(&mut self) {
+        let Self { channels, kept, .. } = self;
+        let replays = kept.iter().filter_map(|channel| channels.get(channel)?.replay.as_ref().map(|r| (channel, r)));
+        let mut by_use: Vec<_> = replays.map(|(channel, replay)| (replay.used(), replay.bytes(), channel)).collect();
+        let mut bytes: usize = by_use.iter().map(|(_, bytes, _)| bytes).sum();
+        if bytes <= REPLAYS_MAX_BYTES {
+            return;
+        }
+        by_use.sort_by_key(|(used, ..)| *used);
+        for (_, its_bytes, channel) in by_use {
+            if bytes <= REPLAYS_MAX_BYTES {
+                return;
+            }
+            if let Some(entry) = channels.get_mut(channel) {
+                entry.replay = None;
+                bytes -= its_bytes;
+            }
+        }
+    }
+
+    /// Forgets what nobody has asked for in a while, and what has served its time.
+    pub fn forget_stale(&mut self, now: Instant) {
+        let Self { channels, kept, .. } = self;
+        kept.retain(|channel| {
             let Some(entry) = channels.get_mut(channel) else { return false };
             entry.replay.take_if(|replay| replay.is_stale(now));
-            entry.replay.is_some()
+            let has_state = entry.state.keep_fresh(now);
+            entry.replay.is_some() || has_state
         });
+        self.bound_replays();
     }
 
     /// The worker has lost deliveries of a channel: from now on live ones are held. Returns from where to read; `None` if

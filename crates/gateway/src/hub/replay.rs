@@ -86,6 +86,38 @@ impl Replay {
         now.saturating_duration_since(self.used) >= REPLAY_TTL
     }
 
+    /// Where the next page has to begin for a client that has read this far; `None` if that is not where this one ends.
+    pub fn next_page(&self, from: &Position) -> Option<u64> {
+        let last = self.publications.back()?.offset?;
+        (!self.reaches_live && from.epoch == self.epoch && from.offset == last).then_some(last)
+    }
+
+    /// Goes on with a page of the log that was asked for where this one ends; false when it is of no more use.
+    pub fn extend(&mut self, page: &mut Page, is_last: bool) -> bool {
+        let bytes: usize = page.publications.iter().map(weight).sum();
+        if page.top.epoch != self.epoch
+            || self.publications.len() + page.publications.len() > PUBLICATIONS_MAX
+            || self.bytes + bytes > BYTES_MAX
+        {
+            return false;
+        }
+        self.bytes += bytes;
+        self.publications.extend(page.publications.drain(..));
+        self.top = page.top.offset;
+        self.reaches_live = is_last;
+        true
+    }
+
+    /// What it holds, in encoded bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// When it was last used.
+    pub fn used(&self) -> Instant {
+        self.used
+    }
+
     /// Goes on with a live delivery; false when it is of no more use.
     pub fn append(&mut self, delivery: &Delivery) -> bool {
         let Delivery::Publications { epoch: Some(epoch), publications, .. } = delivery else {
@@ -145,7 +177,16 @@ mod tests {
 
     fn publication(offset: u64) -> Publication {
         let data = Payload::json(vec![b'1'; 10]);
-        Publication { offset: Some(offset), data, event: None, from: None, time_ms: 0, echo: true, stamp: offset }
+        Publication {
+            offset: Some(offset),
+            data,
+            event: None,
+            retain: None,
+            from: None,
+            time_ms: 0,
+            echo: true,
+            stamp: offset,
+        }
     }
 
     fn at(epoch: &str, offset: u64) -> Position {
@@ -239,6 +280,30 @@ mod tests {
         assert!(!page.after(&at("e", 0), usize::MAX).reaches_live);
         assert!(page.append(&live(10..11)), "what is live does not belong to it, and does it no harm");
         assert_eq!(offsets(&page.after(&at("e", 0), usize::MAX)), [1, 2, 3]);
+    }
+
+    #[test]
+    fn pages_that_follow_one_another_are_one_past() {
+        let page =
+            |offsets: std::ops::Range<u64>| Page { publications: offsets.map(publication).collect(), top: at("e", 9) };
+        let mut replay = Replay::new(0, page(1..4), false);
+        assert_eq!(replay.next_page(&at("e", 2)), None, "it is not at the end of the page");
+        assert_eq!((replay.next_page(&at("e", 3)), replay.next_page(&at("other", 3))), (Some(3), None));
+        assert!(replay.extend(&mut page(4..7), false) && replay.extend(&mut page(7..10), true));
+        let chunk = replay.after(&at("e", 0), usize::MAX);
+        assert_eq!((offsets(&chunk), chunk.is_contiguous, chunk.reaches_live), ((1..10).collect(), true, true));
+        assert_eq!(replay.next_page(&at("e", 9)), None, "live deliveries go on from there");
+        let mut other = Page { publications: vec![], top: at("other", 9) };
+        assert!(!replay.extend(&mut other, true));
+    }
+
+    #[test]
+    fn a_past_grows_no_further_than_its_bounds() {
+        let large = |offset| Publication { data: Payload::json(vec![b'1'; BYTES_MAX / 3]), ..publication(offset) };
+        let page = |offset| Page { publications: vec![large(offset)], top: at("e", 9) };
+        let mut replay = Replay::new(0, page(1), false);
+        assert!(replay.extend(&mut page(2), false));
+        assert!(!replay.extend(&mut page(3), false));
     }
 
     #[test]

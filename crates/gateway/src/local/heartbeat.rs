@@ -26,7 +26,7 @@ enum Due {
 impl Local {
     /// Looks at everything that is due now.
     pub fn check_timers(&self) {
-        self.hub.borrow_mut().forget_stale_replays(Instant::now());
+        self.hub.borrow_mut().forget_stale(Instant::now());
         let now = self.tick();
         let due = self.wheel.borrow_mut().advance(now);
         for number in due {

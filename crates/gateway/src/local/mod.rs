@@ -269,6 +269,7 @@ impl Local {
             offset: None,
             data,
             event: event.map(Text::from),
+            retain: None,
             from: Some(origin),
             time_ms: unix_ms(),
             echo,

@@ -37,7 +37,7 @@ pub fn adopt(local: &Rc<Local>, opened: Opened, early: &[u8], refuse: Option<Clo
     #[cfg(not(feature = "echo"))]
     let has_channel = true;
     if let (Dialect::Raw(raw), true) = (&connection.dialect, has_channel) {
-        let subscribe = Subscribe { channel: raw.channel.clone(), recover: None, members: false };
+        let subscribe = Subscribe { channel: raw.channel.clone(), recover: None, members: false, state: false };
         commands::subscribe_raw(local, &connection, None, subscribe, false);
     }
     if !early.is_empty() {

@@ -65,7 +65,9 @@ fn handle(local: &Rc<Local>, inbox: &Arc<Inbox>, mail: Mail) -> Option<CloseCode
     let mut stop = None;
     for item in mail.items {
         match item {
-            Item::Opened { channel, ticket, position } => local.hub.borrow_mut().open(&channel, ticket, position),
+            Item::Opened { channel, ticket, position, has_state } => {
+                local.hub.borrow_mut().open(&channel, ticket, position, has_state);
+            }
             Item::Delivery { delivery, arrived } => {
                 let waits = channel_of(&delivery)
                     .is_some_and(|channel| local.hub.borrow_mut().waits_for_repair(channel, &delivery));
@@ -73,7 +75,7 @@ fn handle(local: &Rc<Local>, inbox: &Arc<Inbox>, mail: Mail) -> Option<CloseCode
                     pass(local, delivery, arrived, &mut gathered);
                 }
             }
-            Item::Order(order) => commands::take_order(local, order),
+            Item::Order(order) => commands::take_order(local, *order),
             Item::Drain { window, occasion } => {
                 tokio::task::spawn_local(drain::run(local.clone(), inbox.clone(), window, occasion));
             }
@@ -220,6 +222,10 @@ fn answer(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, chann
             local.reply(connection, id, Reply::Published { channel, position });
         }
         Err(PublishError::Unavailable) => local.refuse(connection, "publish", id, Refusal::unavailable()),
+        Err(PublishError::StateFull) => {
+            let message = "the channel's state has no room for this key: take one out, or wait until one ends";
+            local.refuse(connection, "publish", id, Refusal::new(ErrorCode::LimitExceeded, message));
+        }
         Err(PublishError::UnknownOutcome) => {
             let message = "the broker did not answer in time; repeat with the same `key`";
             local.refuse(connection, "publish", id, Refusal::new(ErrorCode::UnknownOutcome, message));

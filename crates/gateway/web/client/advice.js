@@ -35,7 +35,7 @@ export class Backoff {
    * @param {number} [options.ceilingMs] bound of all waits.
    * @param {number} [options.stableMs] a connection that lasted this long begins the count anew.
    */
-  constructor({ random, firstMs = 500, ceilingMs = 20_000, stableMs = 60_000 }) {
+  constructor({ random, firstMs = 500, ceilingMs = 20_000, stableMs = 10_000 }) {
     this.#random = random;
     this.#firstMs = firstMs;
     this.#ceilingMs = ceilingMs;

@@ -1,5 +1,6 @@
 /** One channel as its subscriber sees it: every publication once and in order, or word that some are lost. */
 
+import { Retained } from "./retained.js";
 import { report } from "./wire.js";
 
 /** Own publications told apart by offset; older ones are forgotten first. */
@@ -14,6 +15,8 @@ export class Subscription {
   #handlers;
   #members;
   #leave;
+  /** Only if somebody wants to know. */
+  #retained = null;
   /** Offsets of own publications with `echo: false`: a recovery would bring them. */
   #spared = new Set();
 
@@ -24,6 +27,7 @@ export class Subscription {
     this.#position = recover && { epoch: recover.epoch, offset: recover.offset };
     this.#handlers = handlers;
     this.#leave = leave;
+    if (handlers.onState !== undefined) this.#retained = new Retained();
   }
 
   /**
@@ -55,6 +59,7 @@ export class Subscription {
     const command = { type: "subscribe", channel: this.channel };
     if (this.#position) command.recover = this.#position;
     if (this.#members) command.members = true;
+    if (this.#retained === null) command.state = false;
     return command;
   }
 
@@ -70,7 +75,7 @@ export class Subscription {
 
   /** The gateway's `subscribed`: what was missed, and from where it goes on. */
   accept(reply) {
-    const { epoch, offset, recovered, members, clients, users } = reply;
+    const { epoch, offset, recovered, state, members, clients, users } = reply;
     const before = this.#position && { ...this.#position };
     // A history that has lost its newest part counts the same offsets again: nothing of it is known.
     const goesOn = before !== null && before.epoch === epoch && before.offset <= offset;
@@ -83,6 +88,8 @@ export class Subscription {
       this.#position = typeof epoch === "string" ? { epoch, offset: first === undefined ? offset : first - 1 } : null;
     }
     this.#call("onSubscribed", { channel: this.channel, epoch, offset, recovered, members, clients, users });
+    this.#retained?.begin(state, this.channel);
+    this.#tellState();
     if (before !== null && !recovered) {
       const lost = goesOn ? hole(before.offset, missed, offset) : {};
       this.#call("onGap", { channel: this.channel, ...lost, epoch, cause: "not_recovered" });
@@ -119,7 +126,8 @@ export class Subscription {
     if (this.#spared.has(position.offset + 1)) this.#goTo(position.offset);
   }
 
-  #deliver(publication) {
+  #deliver({ type, ...rest }) {
+    const publication = { ...rest, channel: this.channel };
     const { offset } = publication;
     if (typeof offset === "number" && this.#position !== null) {
       if (offset <= this.#position.offset) return;
@@ -127,8 +135,12 @@ export class Subscription {
       this.#goTo(offset);
       if (isSpared) return;
     }
-    const { type, ...rest } = publication;
-    this.#call("onPublication", { ...rest, channel: this.channel });
+    this.#call("onPublication", publication);
+    if (this.#retained?.put(publication)) this.#tellState(publication);
+  }
+
+  #tellState(change) {
+    if (this.#retained !== null) this.#call("onState", this.#retained.entries, change);
   }
 
   /** Everything up to this offset is done with, and so are own publications that would come next. */
@@ -150,11 +162,11 @@ export class Subscription {
     this.#call("onGap", { channel: this.channel, from, to, epoch, cause: "gap" });
   }
 
-  #call(name, argument) {
+  #call(name, ...told) {
     // A handler may have ended it in between.
     if (this.#state === "ended" && name !== "onEnd") return;
     try {
-      this.#handlers[name]?.(argument);
+      this.#handlers[name]?.(...told);
     } catch (error) {
       report(error);
     }

@@ -22,8 +22,8 @@ impl Raw {
             Incoming::Text(text) => Payload::text(Bytes::copy_from_slice(text.as_bytes())),
             Incoming::Binary(bytes) => Payload::binary(Bytes::copy_from_slice(bytes)),
         };
-        let publish =
-            Publish { channel: self.channel.clone(), data, event: None, key: None, volatile: false, echo: self.echo };
+        let (channel, echo) = (self.channel.clone(), self.echo);
+        let publish = Publish { channel, data, event: None, key: None, retain: None, volatile: false, echo };
         Request { id: None, command: Command::Publish(publish) }
     }
 }

@@ -24,12 +24,12 @@ fn channel(name: &str) -> Channel {
 }
 
 fn subscribe(name: &str) -> Subscribe {
-    Subscribe { channel: channel(name), recover: None, members: false }
+    Subscribe { channel: channel(name), recover: None, members: false, state: true }
 }
 
 fn publish(name: &str, data: &'static str) -> Publish {
     let data = Payload::json(data);
-    Publish { channel: channel(name), data, event: None, key: None, volatile: false, echo: true }
+    Publish { channel: channel(name), data, event: None, key: None, retain: None, volatile: false, echo: true }
 }
 
 fn history(name: &str) -> History {
@@ -53,6 +53,8 @@ fn samples() -> Vec<Request> {
         Some(4),
         Command::Subscribe(Subscribe { recover: Some(place()), members: true, ..subscribe("räksmörgås/\"42\"") }),
     );
+    add(Some(6), Command::Subscribe(Subscribe { state: false, ..subscribe("chat") }));
+    add(None, Command::Subscribe(Subscribe { members: true, state: false, ..subscribe("chat") }));
 
     add(Some(5), Command::Unsubscribe { channel: channel("chat") });
     add(None, Command::Unsubscribe { channel: channel("chat") });
@@ -65,6 +67,11 @@ fn samples() -> Vec<Request> {
     add(Some(8), Command::Publish(named(publish("chat", "{\"text\":\"hello\"}"))));
     add(Some(9), Command::Publish(Publish { volatile: true, echo: false, ..publish("cursors", "{\"x\":3,\"y\":4}") }));
     add(None, Command::Publish(Publish { volatile: true, echo: false, ..named(publish("cursors", "0")) }));
+
+    let retained = |p: Publish| Publish { retain: Some("read:ann".into()), ..p };
+    add(Some(19), Command::Publish(retained(publish("chat", "{\"upto\":38}"))));
+    add(Some(20), Command::Publish(retained(publish("chat", "null"))));
+    add(None, Command::Publish(Publish { echo: false, ..named(retained(publish("chat", "1"))) }));
 
     let send = |data, event| Send { to: "n1.a.7".into(), data: Payload::json(data), event };
     add(Some(10), Command::Send(send("{\"text\":\"just you\"}", None)));

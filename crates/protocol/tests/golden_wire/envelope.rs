@@ -1,7 +1,7 @@
 //! What nodes hand to one another, read from and written as its golden bytes.
 
 use crate::files::{self, golden_files};
-use crate::samples::{ann, anonymous, bare, binary, full, hello, member, text};
+use crate::samples::{ann, anonymous, bare, binary, full, hello, member, retained, text};
 use bytes::Bytes;
 use protocol::envelope::{
     Envelope, Membership, decode_record, encode_membership, encode_publications, encode_record, encode_renewed,
@@ -46,6 +46,11 @@ fn empty() -> Publication {
     Publication { event, from, time_ms: 0, echo: false, stamp: u64::MAX, ..bare(Payload::binary("")) }
 }
 
+/// Takes a key out of the state, with everything else a publication may have.
+fn removal() -> Publication {
+    Publication { retain: Some("read:ann".into()), data: Payload::json("null"), ..full() }
+}
+
 fn samples() -> Vec<BetweenNodes> {
     let silent_text = || Publication { echo: false, ..bare(text()) };
     let bob = Origin { client: "n3.e.1".into(), user: None, info: None };
@@ -55,6 +60,7 @@ fn samples() -> Vec<BetweenNodes> {
     vec![
         positioned(1, vec![hello()]),
         positioned(42, vec![full(), silent_text(), bare(binary()), empty()]),
+        positioned(40, vec![retained(40, "read:ann", "{\"upto\":38}"), hello(), removal()]),
         unpositioned(vec![hello()]),
         unpositioned(vec![silent_text(), full()]),
         membership("ann", ann(), None),
@@ -122,4 +128,17 @@ fn no_payload_is_copied_on_the_way_in() {
     let within = golden.as_ptr_range();
     let Ok(Envelope::Publications { publications, .. }) = Envelope::decode(golden) else { panic!() };
     assert!(within.contains(&publications[0].data.bytes.as_ptr()));
+}
+
+/// What this build's predecessors make of a record: they know no flag above 16, and refuse what has another.
+const FLAGS_OF_PREDECESSORS: u8 = 1 | 2 | 4 | 8 | 16;
+
+#[test]
+fn a_predecessor_reads_all_records_but_those_that_are_retained() {
+    let flags = |publication: &Publication| encode_record(publication)[4];
+    for publication in [hello(), full(), bare(binary()), empty(), Publication { echo: false, ..bare(text()) }] {
+        assert_eq!(flags(&publication) & !FLAGS_OF_PREDECESSORS, 0, "{publication:?}");
+        let retained = Publication { retain: Some("key".into()), ..publication };
+        assert_ne!(flags(&retained) & !FLAGS_OF_PREDECESSORS, 0, "told as a gap, never taken for a part of the data");
+    }
 }

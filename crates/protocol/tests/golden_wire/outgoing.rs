@@ -1,7 +1,7 @@
 //! Every reply, refusal and push, written as its golden bytes.
 
 use crate::files::{self, golden_files};
-use crate::samples::{ann, anonymous, bare, binary, chat, counted, full, hello, listed, member, place, text};
+use crate::samples::{ann, anonymous, bare, binary, chat, counted, full, hello, listed, member, place, retained, text};
 use crate::transport::{Recorder, Written, json, read};
 use protocol::dialect::Encoding;
 use protocol::{
@@ -37,7 +37,17 @@ fn samples() -> Vec<Outgoing> {
 fn subscribed(id: u64, publications: Vec<Publication>, members: Option<Members>) -> Outgoing {
     let recovered = !publications.is_empty();
     let position = Some(place(if recovered { 43 } else { 0 }));
-    Outgoing::Reply { id, reply: Reply::Subscribed { channel: chat(), position, recovered, publications, members } }
+    let state = vec![];
+    let reply = Reply::Subscribed { channel: chat(), position, recovered, publications, state, members };
+    Outgoing::Reply { id, reply }
+}
+
+fn subscribed_with_state(id: u64, publications: Vec<Publication>, members: Option<Members>) -> Outgoing {
+    let read = Publication { event: Some("read".into()), ..retained(40, "read:ann", "{\"upto\":38}") };
+    let state = vec![read, Publication { offset: Some(43), retain: Some("picture".into()), ..bare(binary()) }];
+    let (position, recovered) = (Some(place(43)), !publications.is_empty());
+    let reply = Reply::Subscribed { channel: chat(), position, recovered, publications, state, members };
+    Outgoing::Reply { id, reply }
 }
 
 fn replies() -> Vec<Outgoing> {
@@ -49,6 +59,7 @@ fn replies() -> Vec<Outgoing> {
         position: None,
         recovered: false,
         publications: vec![],
+        state: vec![],
         members: None,
     };
     vec![
@@ -58,6 +69,8 @@ fn replies() -> Vec<Outgoing> {
         subscribed(2, vec![full(), last()], None),
         subscribed(3, vec![], Some(listed())),
         subscribed(4, vec![full()], Some(counted())),
+        subscribed_with_state(6, vec![], None),
+        subscribed_with_state(7, vec![full()], Some(counted())),
         reply(5, unpositioned),
         reply(5, Reply::Unsubscribed { channel: chat() }),
         reply(2, Reply::Published { channel: chat(), position: Some(place(1)) }),
@@ -158,6 +171,9 @@ fn publications() -> Vec<Publication> {
         Publication { offset: Some(46), ..bare(binary()) },
         Publication { offset: Some(47), ..bare(Payload::text("")) },
         Publication { offset: Some(48), ..bare(Payload::binary("")) },
+        retained(49, "read:ann", "{\"upto\":38}"),
+        retained(50, "read:ann", "null"),
+        Publication { offset: Some(51), retain: Some("\"a key\"".into()), ..full() },
     ]
 }
 

@@ -17,7 +17,7 @@ fn decode(echo: bool, message: Incoming<'_>) -> Vec<Request> {
 }
 
 fn published(echo: bool, data: Payload) -> Request {
-    let publish = Publish { channel: chat(), data, event: None, key: None, volatile: false, echo };
+    let publish = Publish { channel: chat(), data, event: None, key: None, retain: None, volatile: false, echo };
     Request { id: None, command: Command::Publish(publish) }
 }
 

@@ -21,7 +21,16 @@ pub(crate) fn ann() -> Origin {
 
 /// What all publications have, and nothing else.
 pub(crate) fn bare(data: Payload) -> Publication {
-    Publication { offset: None, data, event: None, from: None, time_ms: 1_763_700_000_000, echo: true, stamp: 7 }
+    Publication {
+        offset: None,
+        data,
+        event: None,
+        retain: None,
+        from: None,
+        time_ms: 1_763_700_000_000,
+        echo: true,
+        stamp: 7,
+    }
 }
 
 pub(crate) fn hello() -> Publication {
@@ -32,6 +41,12 @@ pub(crate) fn hello() -> Publication {
 pub(crate) fn full() -> Publication {
     let data = Payload::json("{\"text\":\"hello\"}");
     Publication { offset: Some(42), from: Some(ann()), event: Some("message".into()), ..bare(data) }
+}
+
+/// One that its channel's state keeps.
+pub(crate) fn retained(offset: u64, key: &str, data: &'static str) -> Publication {
+    let data = Payload::json(data);
+    Publication { offset: Some(offset), from: Some(anonymous()), retain: Some(key.into()), ..bare(data) }
 }
 
 /// Text with everything that JSON has to escape, and something of each length in UTF-8.

@@ -47,7 +47,8 @@ fn the_id_comes_back_wherever_it_stands_and_whatever_else_is_wrong() {
         "\"type\":\"publish\",\"channel\":[[[[]]]],\"data\":1",
         "\"type\":\"publish\",\"channel\":\"\\ud800\",\"data\":1",
         "\"type\":\"publish\",\"channel\":\"a\",\"data\":1,\"echo\":\"no\"",
-        "\"type\":\"publish\",\"channel\":\"a\",\"data\":1,\"retain\":\"key\"",
+        "\"type\":\"publish\",\"channel\":\"a\",\"data\":1,\"retain\":[\"key\"]",
+        "\"type\":\"subscribe\",\"channel\":\"a\",\"state\":{}",
         "\"type\":\"subscribe\",\"channel\":\"a\",\"recover\":7",
         "\"type\":\"subscribe\",\"channel\":\"a\",\"channel\":\"a\"",
     ] {

@@ -65,6 +65,7 @@ fn publication(publication: &Publication) -> Map<String, Value> {
     opt("offset", publication.offset, &mut object);
     opt("from", publication.from.as_ref().map(origin), &mut object);
     opt("event", publication.event.as_ref().map(text), &mut object);
+    opt("retain", publication.retain.as_ref().map(text), &mut object);
     payload(&publication.data, &mut object);
     object
 }
@@ -104,6 +105,7 @@ proptest! {
         channel in any_channel(),
         at in any_position(),
         publications in vec(any_publication(), 0..4),
+        state in vec(any_publication(), 0..4),
         list in option::of(vec(any_member(), 0..4)),
     ) {
         let mut expected = Map::from_iter([
@@ -118,7 +120,9 @@ proptest! {
         position(at.as_ref(), &mut expected);
         opt::<Value>("members", list.as_ref().map(|list| list.iter().map(member).collect()), &mut expected);
         let members = Some(Members { list, clients, users });
-        let reply = Reply::Subscribed { channel, position: at, recovered, publications, members };
+        let listed: Vec<Value> = state.iter().map(|entry| publication(entry).into()).collect();
+        opt("state", (!listed.is_empty()).then_some(listed), &mut expected);
+        let reply = Reply::Subscribed { channel, position: at, recovered, publications, state, members };
         prop_assert_eq!(parsed(&Outgoing::Reply { id, reply }), Value::Object(expected));
     }
 
@@ -158,7 +162,7 @@ proptest! {
     #[test]
     fn a_text_never_breaks_the_line_of_its_message(channel in any_channel(), text in any_text()) {
         let publication = Publication {
-            offset: None, data: Payload::text(text), event: None, from: None, time_ms: 0, echo: true, stamp: 0,
+            offset: None, data: Payload::text(text), event: None, retain: None, from: None, time_ms: 0, echo: true, stamp: 0,
         };
         let written = json(&Outgoing::Push(Push::Publication { channel, publication }));
         prop_assert!(!written.contains(['\n', '\r', '\0']));

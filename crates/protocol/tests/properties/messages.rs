@@ -101,6 +101,7 @@ fn nearly_a_command() -> impl Strategy<Value = String> {
         "volatile",
         "echo",
         "members",
+        "state",
         "reverse",
         "count_only",
         "retain",
@@ -178,6 +179,7 @@ proptest! {
                 let (live, recovered) = ways_of(publish.data);
                 prop_assert_eq!(&live["data"], &data);
                 prop_assert_eq!(&recovered["publications"][0]["data"], &data);
+                prop_assert_eq!(&recovered["state"][0]["data"], &data);
             }
             Err(_) => prop_assert!(serde_json::from_str::<Value>(&written).is_err(), "refused for nothing: {}", written),
         }
@@ -188,11 +190,11 @@ proptest! {
         id in option::of(any::<u64>()),
         channel in any_channel(),
         recover in option::of((any_text(), any::<u64>())),
-        members in any::<bool>(),
+        (members, state) in any::<(bool, bool)>(),
     ) {
         let place = recover.as_ref().map(|(epoch, offset)| value!({ "epoch": epoch, "offset": offset }));
         let message = value!({
-            "type": "subscribe", "id": id, "channel": &*channel, "recover": place, "members": members,
+            "type": "subscribe", "id": id, "channel": &*channel, "recover": place, "members": members, "state": state,
         });
         let read = read(&message.to_string()).remove(0);
         if id.is_none() && recover.is_some() {
@@ -202,17 +204,19 @@ proptest! {
         let request = read.unwrap();
         let recover = recover.map(|(epoch, offset)| protocol::Position { epoch: epoch.into(), offset });
         prop_assert_eq!(request.id, id);
-        prop_assert_eq!(request.command, Command::Subscribe(Subscribe { channel, recover, members }));
+        prop_assert_eq!(request.command, Command::Subscribe(Subscribe { channel, recover, members, state }));
     }
 }
 
 /// The two messages a payload travels in: the live one, and the deepest one.
 fn ways_of(data: Payload) -> (Value, Value) {
     let channel = protocol::Channel::new("a").unwrap();
-    let publication = Publication { offset: None, data, event: None, from: None, time_ms: 0, echo: true, stamp: 0 };
+    let retain = Some("key".into());
+    let publication =
+        Publication { offset: None, data, event: None, retain, from: None, time_ms: 0, echo: true, stamp: 0 };
     let live = Push::Publication { channel: channel.clone(), publication: publication.clone() };
-    let recovered =
-        Reply::Subscribed { channel, position: None, recovered: true, publications: vec![publication], members: None };
+    let (publications, state) = (vec![publication.clone()], vec![publication]);
+    let recovered = Reply::Subscribed { channel, position: None, recovered: true, publications, state, members: None };
     let parsed = |outgoing| serde_json::from_str(&json(&outgoing)).unwrap();
     (parsed(Outgoing::Push(live)), parsed(Outgoing::Reply { id: 1, reply: recovered }))
 }

@@ -72,13 +72,15 @@ pub(crate) fn any_publication() -> impl Strategy<Value = Publication> {
         option::of(any::<u64>()),
         any_payload(),
         option::of(word()),
+        option::of(word()),
         option::of(any_origin()),
         any::<(u64, bool, u64)>(),
     );
-    made_of.prop_map(|(offset, data, event, from, (time_ms, echo, stamp))| Publication {
+    made_of.prop_map(|(offset, data, event, retain, from, (time_ms, echo, stamp))| Publication {
         offset,
         data,
         event,
+        retain,
         from,
         time_ms,
         echo,

@@ -1,7 +1,7 @@
 //! What the store forgets, and when.
 
 use super::*;
-use crate::{KEY_TTL, META_TTL, Retention};
+use crate::{KEY_TTL, META_TTL, Retention, StateLimits};
 use protocol::Payload;
 use std::time::Duration;
 
@@ -11,8 +11,10 @@ fn channel(name: &str) -> Channel {
 
 fn publish(channel: &Channel, key: Option<String>, now: Instant) -> Publish {
     let data = Payload::text("x");
-    let publication = Publication { offset: None, data, event: None, from: None, time_ms: 0, echo: true, stamp: 0 };
-    let retention = Some(Retention { size: 10, ttl: Duration::from_secs(60) });
+    let publication =
+        Publication { offset: None, data, event: None, retain: None, from: None, time_ms: 0, echo: true, stamp: 0 };
+    let state = StateLimits { keys: 100, bytes: 10_000, ttl: Duration::from_secs(30) };
+    let retention = Some(Retention { size: 10, ttl: Duration::from_secs(60), state });
     Publish { channel: channel.clone(), publication, retention, key, deadline: now + Duration::from_secs(2) }
 }
 
@@ -74,4 +76,21 @@ fn a_key_that_has_expired_but_is_still_stored_counts_no_more_and_can_be_used_aga
     }
     let repeated = store.publish(publish(&channel, Some("999".to_owned()), later), later).expect("published");
     assert_eq!(repeated, again);
+}
+
+#[test]
+fn a_state_that_nobody_publishes_to_is_forgotten() {
+    let mut store = Store::default();
+    let start = Instant::now();
+    let (idle, busy) = (channel("idle"), channel("busy"));
+    for n in 0..50 {
+        let Publish { publication, .. } = publish(&idle, None, start);
+        let publication = Publication { retain: Some(n.to_string().into()), ..publication };
+        store.publish(Publish { publication, ..publish(&idle, None, start) }, start).expect("published");
+    }
+    let retained = |store: &Store| store.kept.values().map(|kept| kept.log.retained()).sum::<usize>();
+    assert_eq!(retained(&store), 50);
+    let later = start + Duration::from_secs(31);
+    store.publish(publish(&busy, None, later), later).expect("published");
+    assert_eq!(retained(&store), 0);
 }

@@ -129,7 +129,9 @@ impl Interest {
     /// Tells the subscribers of a channel without positions that it goes on from here.
     pub(super) fn make_live(&self, channel: &Channel, plain: &mut Plain) {
         match std::mem::replace(plain, Plain::Live) {
-            Plain::New => self.sink.deliver(Delivery::Opened { channel: channel.clone(), position: None }),
+            Plain::New => {
+                self.sink.deliver(Delivery::Opened { channel: channel.clone(), position: None, has_state: false });
+            }
             Plain::Lost => {
                 self.metrics.gaps.inc();
                 self.sink.deliver(Delivery::Gap { channel: channel.clone(), range: None, position: None });

@@ -7,7 +7,7 @@ mod model;
 
 fn publication(offset: u64, stamp: u64) -> Publication {
     let data = Payload::text(offset.to_string());
-    Publication { offset: Some(offset), data, event: None, from: None, time_ms: 0, echo: true, stamp }
+    Publication { offset: Some(offset), data, event: None, retain: None, from: None, time_ms: 0, echo: true, stamp }
 }
 
 fn publications(offsets: std::ops::RangeInclusive<u64>) -> Vec<Publication> {
@@ -15,7 +15,7 @@ fn publications(offsets: std::ops::RangeInclusive<u64>) -> Vec<Publication> {
 }
 
 fn reading(epoch: &str, top: u64) -> Reading {
-    Reading { epoch: epoch.into(), begin: 0, top, stamp: Some(top), log: None }
+    Reading { epoch: epoch.into(), begin: 0, top, stamp: Some(top), has_state: false, log: None }
 }
 
 fn reading_with(epoch: &str, top: u64, offsets: std::ops::RangeInclusive<u64>) -> Reading {
@@ -32,7 +32,7 @@ fn live_at(epoch: &str, offset: u64) -> Track {
     let ask = track.ask().expect("a new track asks");
     assert_eq!(ask, Ask { round: 1, log_from: None });
     let (step, verdict) = track.read(1, reading(epoch, offset));
-    assert_eq!((step.out, verdict), (vec![Out::Opened(at(epoch, offset))], Verdict::Live));
+    assert_eq!((step.out, verdict), (vec![Out::Opened(at(epoch, offset), false)], Verdict::Live));
     track
 }
 
@@ -50,7 +50,7 @@ fn what_arrives_before_the_opening_is_delivered_after_it_if_it_lies_beyond() {
     assert!(arrive(&mut track, "e", 4..=6).is_empty());
     track.ask();
     let (step, verdict) = track.read(1, reading("e", 5));
-    assert_eq!(step.out, vec![Out::Opened(at("e", 5)), delivered("e", 6..=6)]);
+    assert_eq!(step.out, vec![Out::Opened(at("e", 5), false), delivered("e", 6..=6)]);
     assert_eq!((step.duplicates, verdict), (2, Verdict::Live));
 }
 

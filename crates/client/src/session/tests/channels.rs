@@ -2,6 +2,7 @@
 
 use super::{Bench, TIMEOUT, channel, position, short};
 use crate::event::Event;
+use crate::session::Wanted;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -215,4 +216,30 @@ fn a_gateway_that_is_not_read_is_not_at_fault() {
     bench.deliver();
     assert_eq!(bench.pass(TIMEOUT - Duration::from_millis(1)), Ok(()), "its time begins anew");
     assert!(bench.pass_to_deadline().is_err());
+}
+
+#[test]
+fn the_state_comes_with_the_subscription_to_whoever_asks_for_it_and_again_after_a_reconnect() {
+    let mut bench = Bench::online();
+    let (stream, mut events) = tokio::sync::mpsc::channel(10);
+    let serial = bench.ids.next();
+    let wanted = Wanted { serial, channel: channel("chat"), members: false, state: true, recover: None, stream };
+    bench.session.subscribe(wanted, bench.now).unwrap();
+    let state = |offset: u64| json!([{"offset": offset, "time": 1, "retain": "a", "data": offset}]);
+    let asked = bench.answer_subscribe(&json!({"epoch": "e1", "offset": 4, "state": state(2)}));
+    assert_eq!(asked.get("state"), None, "the gateway sends it if nothing is said");
+    bench.hear(&json!({"type": "publication", "channel": "chat", "offset": 5, "time": 1, "retain": "a", "data": 5}));
+    bench.reconnect();
+    bench.answer_subscribe(
+        &json!({"epoch": "e1", "offset": 6, "recovered": true, "publications": publications(&[6]), "state": state(5)}),
+    );
+    let mut retained = crate::Retained::default();
+    let mut seen = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        retained.follow(&event);
+        seen.push(retained.get("a").and_then(|publication| publication.offset));
+    }
+    assert_eq!(seen, [Some(2), Some(5), Some(5), Some(5)]);
+    let _plain = bench.subscribe("news");
+    assert_eq!(bench.one_frame()["state"], false);
 }

@@ -9,7 +9,7 @@ test("publications come in order, and a repeated one comes once", scripted(async
   const { subscription, until } = subscribe(parts.gateway, "news");
   assert.equal(subscription.state, "subscribing");
   const command = await peer.subscribed("e1", 4);
-  assert.deepEqual(command, { type: "subscribe", id: 1, channel: "news" });
+  assert.deepEqual(command, { type: "subscribe", id: 1, channel: "news", state: false });
   for (const offset of [5, 6, 6, 5, 7]) peer.publication("news", offset);
   assert.deepEqual(await until(4), [{ subscribed: false }, 5, 6, 7]);
   assert.deepEqual(subscription.position, { epoch: "e1", offset: 7 });

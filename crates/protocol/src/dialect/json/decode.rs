@@ -118,6 +118,7 @@ fn command(fields: &Fields<'_>) -> Result<Command, String> {
             channel: fields.channel("subscribe")?,
             recover: fields::position(fields.recover, "recover")?,
             members: fields::flag(fields.members, "members")?.unwrap_or(false),
+            state: fields::flag(fields.state, "state")?.unwrap_or(true),
         }),
         "unsubscribe" => Command::Unsubscribe { channel: fields.channel("unsubscribe")? },
         "publish" => Command::Publish(publish(fields)?),
@@ -142,14 +143,12 @@ fn command(fields: &Fields<'_>) -> Result<Command, String> {
 }
 
 fn publish(fields: &Fields<'_>) -> Result<Publish, String> {
-    if fields.retain.is_some() {
-        return Err("`retain` is not known to this gateway: nothing was published".into());
-    }
     Ok(Publish {
         channel: fields.channel("publish")?,
         data: fields.data("publish")?,
         event: fields::name(fields.event, "event")?,
         key: fields::name(fields.key, "key")?,
+        retain: fields::name(fields.retain, "retain")?,
         volatile: fields::flag(fields.volatile, "volatile")?.unwrap_or(false),
         echo: fields::flag(fields.echo, "echo")?.unwrap_or(true),
     })

@@ -30,11 +30,12 @@ fn write_reply(buffer: &mut Vec<u8>, id: u64, reply: &Reply) {
         Reply::Authed { user, expires_in } => start(buffer, "authed")
             .string("user", user)
             .optional(*expires_in, |o, seconds| o.number("expires_in", seconds)),
-        Reply::Subscribed { channel, position, recovered, publications, members } => start(buffer, "subscribed")
+        Reply::Subscribed { channel, position, recovered, publications, state, members } => start(buffer, "subscribed")
             .string("channel", channel)
             .position(position.as_ref())
             .boolean("recovered", *recovered)
-            .publications(publications)
+            .publications("publications", publications)
+            .optional((!state.is_empty()).then_some(state), |o, state| o.publications("state", state))
             .optional(members.as_ref(), Object::members),
         Reply::Unsubscribed { channel } => start(buffer, "unsubscribed").string("channel", channel),
         Reply::Published { channel, position } => {
@@ -43,7 +44,8 @@ fn write_reply(buffer: &mut Vec<u8>, id: u64, reply: &Reply) {
         Reply::Sent => start(buffer, "sent"),
         Reply::Presence { channel, members } => start(buffer, "presence").string("channel", channel).members(members),
         Reply::History { channel, publications, position } => {
-            start(buffer, "history").string("channel", channel).position(position.as_ref()).publications(publications)
+            let object = start(buffer, "history").string("channel", channel).position(position.as_ref());
+            object.publications("publications", publications)
         }
         Reply::Pong => start(buffer, "pong"),
     }
@@ -190,8 +192,8 @@ impl<'a> Object<'a> {
         self.optional(position, |o, p| o.string("epoch", &p.epoch).number("offset", p.offset))
     }
 
-    fn publications(self, publications: &[Publication]) -> Self {
-        self.array("publications", publications, |o, p| o.publication(p).end())
+    fn publications(self, name: &str, publications: &[Publication]) -> Self {
+        self.array(name, publications, |o, p| o.publication(p).end())
     }
 
     fn publication(self, publication: &Publication) -> Self {
@@ -199,6 +201,7 @@ impl<'a> Object<'a> {
             .number("time", publication.time_ms)
             .optional(publication.from.as_ref(), Object::origin)
             .optional(publication.event.as_ref(), |o, event| o.string("event", event))
+            .optional(publication.retain.as_ref(), |o, key| o.string("retain", key))
             .payload(&publication.data)
     }
 

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::fmt::Display;
 use std::str::FromStr;
 
-/// The longest `event` and idempotency `key`, in bytes.
+/// The longest `event`, idempotency `key` and key to `retain` under, in bytes.
 pub const MAX_NAME_BYTES: usize = 255;
 
 /// A field as it was written; `null` reads as absent.
@@ -49,6 +49,8 @@ pub(super) struct Fields<'a> {
     pub(super) echo: Field<'a>,
     #[serde(borrow)]
     pub(super) members: Field<'a>,
+    #[serde(borrow)]
+    pub(super) state: Field<'a>,
     #[serde(borrow)]
     pub(super) reverse: Field<'a>,
     #[serde(borrow)]

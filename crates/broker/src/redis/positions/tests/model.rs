@@ -99,7 +99,8 @@ impl World {
             Log { publications, through }
         });
         let stamp = self.stored.log.last().map(|p| p.stamp);
-        Reading { epoch: self.epoch(), begin: self.stored.begin, top: self.stored.top, stamp, log }
+        let stored = &self.stored;
+        Reading { epoch: self.epoch(), begin: stored.begin, top: stored.top, stamp, has_state: false, log }
     }
 
     fn disconnect(&mut self) {
@@ -214,7 +215,7 @@ impl Seen {
     fn take(&mut self, out: Vec<Out>) {
         for out in out {
             match out {
-                Out::Opened(position) => {
+                Out::Opened(position, _) => {
                     self.began_at = position.offset;
                     assert_eq!(self.position.replace(position), None, "opened twice");
                 }

@@ -1,0 +1,75 @@
+//! The command line.
+
+use crate::Fault;
+use crate::faults::{self, Length, scenarios};
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// The harness could not do its work: something is missing, or a name is not known.
+pub(crate) const EXIT_FAULT: u8 = 2;
+
+/// Tries what the gateway promises, against a cluster that it starts itself on free ports of 127.0.0.1.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Breaks things while clients publish and subscribe, and counts what is lost, doubled, out of order, phantom, or
+    /// acknowledged and lost. Ends with 0 if nothing is, 1 if something is, 2 if it could not be tried.
+    Faults(FaultsArgs),
+}
+
+#[derive(Debug, Args)]
+struct FaultsArgs {
+    /// Scenarios by name, or by the beginning of names; all of them if there is none.
+    scenarios: Vec<String>,
+    /// What there is.
+    #[arg(long)]
+    list: bool,
+    /// Few clients and short outages: for the tests.
+    #[arg(long)]
+    short: bool,
+    /// How many scenarios run at a time. Above 1 they slow one another down.
+    #[arg(long, default_value = "1", value_name = "N")]
+    jobs: usize,
+    /// The gateway to be tried; by default the one beside this program.
+    #[arg(long, value_name = "PATH")]
+    gateway: Option<PathBuf>,
+}
+
+impl Cli {
+    /// Does what was asked for; false if something was found.
+    pub(crate) async fn run(self) -> Result<bool, Fault> {
+        match self.command {
+            Command::Faults(args) => args.run().await,
+        }
+    }
+}
+
+impl FaultsArgs {
+    async fn run(self) -> Result<bool, Fault> {
+        if self.list {
+            for scenario in scenarios::ALL {
+                println!("{:<24} {}", scenario.name, scenario.about);
+            }
+            return Ok(true);
+        }
+        let chosen = scenarios::chosen(&self.scenarios)?;
+        let length = if self.short { Length::Short } else { Length::Long };
+        faults::run_all(&chosen, length, self.jobs.max(1), &self.gateway()?).await
+    }
+
+    fn gateway(&self) -> Result<PathBuf, Fault> {
+        let beside = std::env::current_exe()?.with_file_name("gateway");
+        let path = self.gateway.clone().unwrap_or(beside);
+        if !path.is_file() {
+            let hint = "build it (cargo build -p gateway), or name one with --gateway";
+            return Err(format!("{} is not there: {hint}", path.display()).into());
+        }
+        Ok(path.canonicalize()?)
+    }
+}

@@ -1,0 +1,131 @@
+//! One gateway as a process of its own.
+
+use crate::Fault;
+use crate::cluster::admin::{self, Answer};
+use rustix::process::{Pid, Signal, kill_process};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout};
+
+/// How often a node is asked for what it does not tell by itself.
+const ASK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// A node: its settings, and its process while it has one.
+#[derive(Debug)]
+pub(crate) struct Node {
+    name: String,
+    binary: PathBuf,
+    config: PathBuf,
+    environment: Vec<(String, String)>,
+    public: SocketAddr,
+    admin: SocketAddr,
+    log: PathBuf,
+    child: Option<Child>,
+}
+
+impl Node {
+    /// A node that has yet to be started. Its log is beside the file of its configuration.
+    pub(crate) fn new(
+        name: String,
+        binary: &Path,
+        config: &Path,
+        mut environment: Vec<(String, String)>,
+    ) -> Result<Self, Fault> {
+        let (public, admin) = (free_address()?, free_address()?);
+        let mut set = |key: &str, value: String| environment.push((key.to_owned(), value));
+        set("GW_NODE__ID", name.clone());
+        set("GW_LISTEN", public.to_string());
+        set("GW_ADMIN__LISTEN", admin.to_string());
+        let log = config.with_file_name(format!("{name}.log"));
+        let (binary, config) = (binary.to_owned(), config.to_owned());
+        Ok(Self { name, binary, config, environment, public, admin, log, child: None })
+    }
+
+    /// What it is called.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its public port.
+    pub(crate) fn public(&self) -> SocketAddr {
+        self.public
+    }
+
+    /// Starts the process, which keeps its ports over restarts.
+    pub(crate) fn start(&mut self) -> Result<(), Fault> {
+        let log = std::fs::File::options().create(true).append(true).open(&self.log)?;
+        let child = Command::new(&self.binary)
+            .arg("--config")
+            .arg(&self.config)
+            .env_clear()
+            .envs(self.environment.iter().map(|(key, value)| (key, value)))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| format!("{} cannot be started: {error}", self.binary.display()))?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// Sends a signal to the process.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<(), Fault> {
+        let id = self.child.as_ref().and_then(Child::id).and_then(|id| Pid::from_raw(id.cast_signed()));
+        let id = id.ok_or_else(|| format!("{} does not run", self.name))?;
+        Ok(kill_process(id, signal)?)
+    }
+
+    /// Waits for the end of the process; true if it ended well.
+    pub(crate) async fn ended(&mut self, within: Duration) -> Result<bool, Fault> {
+        let Some(child) = &mut self.child else { return Err(format!("{} does not run", self.name).into()) };
+        let status = timeout(within, child.wait()).await;
+        let status = status.map_err(|_| format!("{} has not ended after {within:?}", self.name))??;
+        self.child = None;
+        Ok(status.success())
+    }
+
+    /// Kills the process as `kill -9` does.
+    pub(crate) async fn kill(&mut self) -> Result<(), Fault> {
+        self.signal(Signal::KILL)?;
+        self.ended(Duration::from_secs(5)).await.map(|_| ())
+    }
+
+    /// What its admin port answers to `GET`.
+    pub(crate) async fn admin(&self, path: &str) -> Option<Answer> {
+        admin::ask(self.admin, path).await
+    }
+
+    /// A metric, summed over its labels.
+    pub(crate) async fn metric(&self, name: &str) -> Result<f64, Fault> {
+        let answer = self.admin("/metrics").await.ok_or_else(|| format!("{} tells no metrics", self.name))?;
+        Ok(admin::metric(&answer.body, name))
+    }
+
+    /// Waits until `/readyz` says that it takes traffic (200), or that it does not (503); returns what it says.
+    pub(crate) async fn becomes(&mut self, ready: bool, within: Duration) -> Result<String, Fault> {
+        let deadline = Instant::now() + within;
+        let wanted = if ready { 200 } else { 503 };
+        let mut last = None;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
+                return Err(format!("{} has ended ({status}); its log is {}", self.name, self.log.display()).into());
+            }
+            last = self.admin("/readyz").await;
+            if let Some(answer) = last.as_ref().filter(|answer| answer.status == wanted) {
+                return Ok(answer.body.trim().to_owned());
+            }
+            sleep(ASK_INTERVAL).await;
+        }
+        let said = last.map_or("nothing".to_owned(), |answer| format!("{} {}", answer.status, answer.body.trim()));
+        Err(format!("/readyz of {} should say {wanted} within {within:?} and says {said}", self.name).into())
+    }
+}
+
+/// An address that nobody listens on now.
+fn free_address() -> Result<SocketAddr, Fault> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
+}

@@ -1,0 +1,22 @@
+/** A channel's state as its subscriber keeps it: the newest publication of each key. */
+export class Retained {
+  /** The publications by key. */
+  entries = new Map();
+
+  /** Begins anew with the `state` of an answer; without one there is nothing. */
+  begin(state = [], channel) {
+    this.entries.clear();
+    for (const publication of state) this.entries.set(publication.retain, { ...publication, channel });
+  }
+
+  /** Takes what a publication says of its key; tells whether that changed anything. */
+  put(publication) {
+    const { retain, offset, data } = publication;
+    if (typeof retain !== "string") return false;
+    // After a reconnect the state may be newer than what is recovered.
+    if (this.entries.get(retain)?.offset >= offset) return false;
+    if (data === null) return this.entries.delete(retain);
+    this.entries.set(retain, publication);
+    return true;
+  }
+}
