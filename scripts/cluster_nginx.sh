@@ -6,7 +6,8 @@
 nginx_conf() {
     local n user='' servers=''
     for n in "$@"; do
-        servers+="server 127.0.0.1:$(port_of "node-$n") max_fails=1 fail_timeout=2s; "
+        # max_fails=0: a 503 means that this one client is to go elsewhere, not that the node takes nobody.
+        servers+="server 127.0.0.1:$(port_of "node-$n") max_fails=0; "
     done
     # As root, nginx would give its workers to www-data, which may not be let into the checkout.
     [ "$(id -u)" != 0 ] || user='user root;'

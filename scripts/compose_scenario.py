@@ -62,8 +62,9 @@ async def equals(ask, value):
 
 async def act_public_paths():
     check("the front page is served", cluster.http(cluster.PORT, "/")[0] == 200)
-    statuses = [cluster.http(cluster.PORT, path)[0] for path in ("/metrics", "/healthz", "/readyz", "/drain")]
-    check("nothing of the admin port is", statuses == [404] * 4, statuses)
+    paths = ("/metrics", "/healthz", "/readyz", "/shedding", "/drain", "/resume", "/rebalance")
+    statuses = [cluster.http(cluster.PORT, path)[0] for path in paths]
+    check("nothing of the admin port is", statuses == [404] * len(paths), statuses)
 
 
 async def act_meet(chat):

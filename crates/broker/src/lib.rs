@@ -105,6 +105,14 @@ pub struct Page {
     pub top: Position,
 }
 
+impl Page {
+    /// Whether what was read forwards ends at the log's newest entry. How many were read does not say that: an entry that
+    /// cannot be decoded (a newer node's) is left out.
+    pub fn reaches_top(&self) -> bool {
+        self.publications.last().and_then(|last| last.offset).is_none_or(|offset| offset >= self.top.offset)
+    }
+}
+
 /// What a broker hands to its node.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Delivery {

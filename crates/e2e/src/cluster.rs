@@ -150,6 +150,28 @@ impl Cluster {
         self.nodes[node].stop()
     }
 
+    /// Waits for the end of a node that was told to stop on its admin port.
+    pub fn ended(&mut self, node: usize) -> impl Future<Output = ()> + Send + use<> {
+        self.nodes[node].end()
+    }
+
+    /// Starts a node that has ended, on the ports it had, and waits until it may take traffic.
+    pub async fn start_again(&mut self, node: usize) {
+        let again = self.nodes[node].start_again().await;
+        self.nodes[node] = again;
+        self.becomes_ready(node).await;
+    }
+
+    /// Gives a node's admin port an order, such as `/drain?window=1s`.
+    pub async fn order(&self, node: usize, path: &str) -> http::Answer {
+        self.order_with(node, path, "").await
+    }
+
+    /// The same with further headers.
+    pub async fn order_with(&self, node: usize, path: &str, headers: &str) -> http::Answer {
+        http::post(self.nodes[node].admin, path, headers).await
+    }
+
     /// Asks a node's admin port.
     pub async fn admin(&self, node: usize, path: &str) -> http::Answer {
         http::get(self.nodes[node].admin, path).await

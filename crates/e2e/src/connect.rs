@@ -97,6 +97,17 @@ impl Connect {
         }
     }
 
+    /// Opens it and waits for the `welcome`, or gives the answer that refuses it.
+    ///
+    /// # Errors
+    /// When the gateway refuses the handshake.
+    pub async fn try_open(self) -> Result<Client, Answer> {
+        let (stream, subprotocol) = self.handshake().await?;
+        let mut client = Client::new(stream, subprotocol);
+        client.await_welcome().await;
+        Ok(client)
+    }
+
     async fn handshake(self) -> Result<(Stream, Option<String>), Answer> {
         let stream = dial(self.address, self.receive_buffer_bytes).await;
         let stream = stream.unwrap_or_else(|error| panic!("cannot connect to {}: {error}", self.address));

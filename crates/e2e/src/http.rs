@@ -32,13 +32,28 @@ impl Answer {
         let mut pairs = self.head.lines().filter_map(|line| line.split_once(':'));
         pairs.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
     }
+
+    /// In how many seconds to come back, as a refusal that passes says.
+    pub fn retry_after_s(&self) -> u64 {
+        let said = self.header("retry-after").and_then(|value| value.parse().ok());
+        said.unwrap_or_else(|| panic!("it does not say when to come back: {self:?}"))
+    }
 }
 
 /// Asks for a path.
 pub async fn get(address: SocketAddr, path: &str) -> Answer {
+    ask(address, "GET", path, "").await
+}
+
+/// Posts nothing to a path, with these headers beside the needed ones.
+pub async fn post(address: SocketAddr, path: &str, headers: &str) -> Answer {
+    ask(address, "POST", path, &format!("content-length: 0\r\n{headers}")).await
+}
+
+async fn ask(address: SocketAddr, method: &str, path: &str, headers: &str) -> Answer {
     let asked = async {
         let mut stream = TcpStream::connect(address).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;

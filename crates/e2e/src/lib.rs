@@ -15,7 +15,7 @@ pub mod tokens;
 pub use client::Client;
 pub use cluster::{Backend, Cluster, Plan};
 pub use connect::Connect;
-pub use http::{Answer, get};
+pub use http::{Answer, get, post};
 pub use raw_socket::{End, RawSocket, handshake};
 
 use std::time::Duration;

@@ -91,7 +91,8 @@ async fn a_full_node_says_when_to_come_back() {
     let cluster = Cluster::of(1, Backend::Memory).settings(&["limits.connections=2"]).start().await;
     let (first, mut second) = (cluster.client(0).await, cluster.client(0).await);
     for refused in [cluster.connect(0).refused().await, cluster.connect(0).as_page().refused().await] {
-        assert_eq!((refused.status, refused.header("retry-after")), (503, Some("2")), "{refused:?}");
+        assert_eq!(refused.status, 503, "{refused:?}");
+        assert!((1..=3).contains(&refused.retry_after_s()), "{refused:?}");
     }
     second.granted(json!({"type": "ping"}), "pong").await;
     first.close().await;
@@ -106,7 +107,8 @@ async fn an_address_has_only_so_many_connections() {
     let first = from("192.0.2.1").open().await;
     let mut second = from("192.0.2.1").open().await;
     let refused = from("192.0.2.1").refused().await;
-    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("2")), "{refused:?}");
+    assert_eq!(refused.status, 429, "{refused:?}");
+    assert!((1..=3).contains(&refused.retry_after_s()), "{refused:?}");
     assert_eq!(from("192.0.2.1").as_page().open().await.expect_close().await, 4100);
     from("192.0.2.2").open().await.close().await;
     first.close().await;

@@ -96,7 +96,8 @@ async fn it_takes_no_new_clients_and_says_so(backend: Backend) {
     let handshake = e2e::handshake(cluster.address(0), "/ws");
     half_open.send(handshake.split_once("\r\n").expect("a first line").1.as_bytes()).await;
     let answer = half_open.answer().await;
-    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("2")), "{answer:?}");
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!((1..=3).contains(&answer.retry_after_s()), "{answer:?}");
     assert_eq!(last.expect_close().await, 4200);
     stopping.await.expect("a stop");
     let refused = RawSocket::try_connect(cluster.address(0)).await.expect_err("nobody listens");

@@ -2,10 +2,13 @@
 
 use crate::admin::{self, Admin};
 use crate::config::Config;
+use crate::descriptors;
+use crate::drain;
 use crate::http;
-use crate::inbox::{Inbox, Item, Occasion};
+use crate::inbox::Inbox;
 use crate::metrics::Metrics;
 use crate::node::{Node, Router};
+use crate::shedding::{Occasion, Wanted};
 use crate::worker::{self, Start};
 use broker::memory::{MemoryBroker, MemoryStore};
 use broker::metrics::BrokerMetrics;
@@ -90,6 +93,7 @@ pub struct Running {
 /// # Errors
 /// When a port is taken, or the configuration cannot be carried out.
 pub async fn start(config: Config, memory: &MemoryCluster) -> Result<Running, StartError> {
+    descriptors::raise_limit();
     let registry = Registry::new_custom(Some("gateway".to_owned()), None)?;
     let metrics = Arc::new(Metrics::new(&registry)?);
     let (id, name) = names(config.node_id.as_deref());
@@ -185,8 +189,9 @@ fn watch_isolation(node: &Arc<Node>) -> AbortHandle {
                 ready_at = now;
             } else if !grace.is_zero() && now.duration_since(ready_at) >= grace {
                 tracing::warn!(?grace, "without the broker for too long: clients are sent to other nodes");
-                let window = node.config.drain_window;
-                node.tell_workers(|| Item::Drain { window, occasion: Occasion::Isolated });
+                let window = node.config.drain.window;
+                // Nothing to do where they are being sent away for another reason.
+                let _ = drain::begin(&node, Wanted::all(Occasion::Isolation, window));
                 // Those who come in spite of that have the grace again.
                 ready_at = now + window;
             }
@@ -204,9 +209,12 @@ impl Running {
 
     /// Begins to drain: no new connections, and the clients are told and closed over the window.
     pub fn drain(&self) {
-        self.node.draining.cancel();
-        let window = self.node.config.drain_window;
-        self.node.tell_workers(|| Item::Drain { window, occasion: Occasion::Stopping });
+        drain::stop(&self.node);
+    }
+
+    /// Waits until the node is told to stop on its admin port.
+    pub async fn stopping(&self) {
+        self.node.shedding.stopping().await;
     }
 
     /// Drains, then ends the node: nothing of it stays in Redis.

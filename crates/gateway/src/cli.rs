@@ -1,12 +1,12 @@
 //! The command line: what there is, and the small commands that need no node.
 
+pub(crate) mod remote;
+
 use clap::{Parser, Subcommand};
 use gateway::app::Running;
 use gateway::config::Config;
 use gateway::config::settings::variable;
 use link::LinkConfig;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -55,10 +55,50 @@ pub(crate) enum Command {
     },
     /// Ask a node's admin port whether it may take traffic, and exit (0: yes, 1: no). For containers.
     Healthcheck {
-        /// The admin port.
-        #[arg(long, default_value = "127.0.0.1:9180")]
-        address: String,
+        #[command(flatten)]
+        admin: AdminPort,
     },
+    /// Have a running node do what SIGTERM does: refuse newcomers, send its clients away, and end.
+    Drain {
+        #[command(flatten)]
+        admin: AdminPort,
+        /// Over how long; the node's own drain.window unless told.
+        #[arg(long)]
+        window: Option<humantime::Duration>,
+        /// The process stays, without clients, until `gateway resume` or a signal.
+        #[arg(long)]
+        stay: bool,
+        /// Say how far it is, until it is done.
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Have a running node send a share of its clients to the other nodes, while it serves on. After a scale-up.
+    Rebalance {
+        #[command(flatten)]
+        admin: AdminPort,
+        /// How many of its clients.
+        #[arg(long, value_parser = clap::value_parser!(u8).range(1..=100))]
+        percent: u8,
+        /// Over how long; the node's own drain.window unless told.
+        #[arg(long)]
+        window: Option<humantime::Duration>,
+        /// Say how far it is, until it is done.
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Have a node that was drained with --stay take connections again.
+    Resume {
+        #[command(flatten)]
+        admin: AdminPort,
+    },
+}
+
+/// Which running node.
+#[derive(Debug, clap::Args)]
+pub(crate) struct AdminPort {
+    /// The node's admin port.
+    #[arg(long, default_value = "127.0.0.1:9180")]
+    pub address: String,
 }
 
 /// Tells that the configuration holds, and what is open in it.
@@ -126,30 +166,6 @@ pub(crate) fn token(config: &Config, user: &str, info: Option<&str>, ttl: Durati
     }
 }
 
-/// Asks `/readyz`.
-pub(crate) fn healthcheck(address: &str) -> ExitCode {
-    match ask(address) {
-        Ok(answer) if answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.0 200") => ExitCode::SUCCESS,
-        Ok(answer) => {
-            eprintln!("{}", answer.lines().last().unwrap_or("no answer"));
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("{address}: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn ask(address: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-    write!(stream, "GET /readyz HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.take(64 * 1024).read_to_string(&mut answer)?;
-    Ok(answer)
-}
-
 /// The start-up lines: what is served where, and what is off or open and why.
 pub(crate) fn announce(running: &Running) {
     let config = &running.node.config;
@@ -172,6 +188,12 @@ pub(crate) fn announce(running: &Running) {
         Some(redis) => format!("  broker      Redis, keys and topics under `{}`", redis.prefix),
         None => "  broker      in memory: this node is alone (redis.url is not set)".to_owned(),
     });
+    let (connections, wanted) = (running.node.places.total(), config.worker.connections_max);
+    if connections < wanted {
+        lines.push(format!(
+            "  note        {connections} connections at most: more open files are not allowed (ulimit -n)"
+        ));
+    }
     lines.extend(openings(config).into_iter().map(|line| format!("  note        {line}")));
     if config.log.json {
         lines.iter().for_each(|line| tracing::info!("{}", line.trim()));

@@ -1,11 +1,11 @@
 //! The bounded mailbox of a worker: the node writes, the worker reads all of it at the start of a turn.
 
+use crate::shedding::Shed;
 use broker::Delivery;
 use protocol::order::Order;
 use protocol::{Channel, CloseCode, Position};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -25,15 +25,6 @@ impl Default for InboxConfig {
     fn default() -> Self {
         Self { max_deliveries: 65_536, max_bytes: 64 << 20 }
     }
-}
-
-/// Why connections are sent away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Occasion {
-    /// The node stops: the worker ends when nobody is left.
-    Stopping,
-    /// The node has been without its broker for too long: whoever is left when that is over may stay.
-    Isolated,
 }
 
 /// Something for a worker to do.
@@ -59,12 +50,26 @@ pub enum Item {
     },
     /// An order from another node (or this one).
     Order(Box<Order>),
-    /// Say goodbye to every connection over this long.
-    Drain {
-        /// How long.
-        window: Duration,
-        /// Why.
-        occasion: Occasion,
+    /// Choose those who are to go, and tell them.
+    Shed {
+        /// Why, and how long they stay away.
+        shed: Arc<Shed>,
+        /// How many.
+        share: usize,
+    },
+    /// Close so many of those.
+    Wave {
+        /// Of which shedding.
+        shed: Arc<Shed>,
+        /// How many.
+        count: usize,
+    },
+    /// There are no more waves.
+    ShedEnds {
+        /// Of which shedding.
+        shed: Arc<Shed>,
+        /// Whether every connection is closed that is still there.
+        closes_rest: bool,
     },
     /// Close whatever is left with this code, then end.
     Stop(CloseCode),

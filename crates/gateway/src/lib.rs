@@ -1,10 +1,13 @@
 //! One stateless node of the WebSocket gateway cluster. The binary is a thin shell around [`app`].
 
 pub mod admin;
+pub mod admission;
 pub mod app;
 pub mod auth;
 pub mod commands;
 pub mod config;
+pub mod descriptors;
+pub mod drain;
 pub mod http;
 pub mod hub;
 pub mod inbox;
@@ -16,6 +19,7 @@ pub mod outbox;
 pub mod places;
 pub mod policy;
 pub mod session;
+pub mod shedding;
 pub mod socket;
 pub mod websocket;
 pub mod worker;

@@ -1,4 +1,4 @@
-//! Token buckets: how fast a connection may speak.
+//! Token buckets: how fast a connection may speak, and how fast connections may come.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ impl std::fmt::Display for Rate {
     }
 }
 
-/// What one connection may still say: eight bytes, refilled when asked.
+/// What may still be said or come: eight bytes, refilled when asked.
 #[derive(Debug, Clone, Copy)]
 pub struct Bucket {
     tokens: f32,
@@ -61,14 +61,24 @@ impl Bucket {
 
     /// Takes one, or says how long until there is one.
     pub fn take(&mut self, rate: &Rate, now_ms: u32) -> Result<(), Duration> {
-        let since_ms = now_ms.wrapping_sub(self.refilled_ms);
-        self.refilled_ms = now_ms;
-        self.tokens = (self.tokens + since_ms as f32 / 1000.0 * rate.per_second).min(rate.burst);
-        if self.tokens >= 1.0 {
+        if self.left(rate, now_ms) >= 1.0 {
             self.tokens -= 1.0;
             return Ok(());
         }
         Err(Duration::from_secs_f32((1.0 - self.tokens) / rate.per_second))
+    }
+
+    /// How many could be taken now.
+    pub fn left(&mut self, rate: &Rate, now_ms: u32) -> f32 {
+        let since_ms = now_ms.wrapping_sub(self.refilled_ms);
+        self.refilled_ms = now_ms;
+        self.tokens = (self.tokens + since_ms as f32 / 1000.0 * rate.per_second).min(rate.burst);
+        self.tokens
+    }
+
+    /// Gives back one that was taken and not used.
+    pub fn give_back(&mut self, rate: &Rate) {
+        self.tokens = (self.tokens + 1.0).min(rate.burst);
     }
 }
 

@@ -3,20 +3,23 @@
 mod cli;
 
 use clap::Parser;
+use cli::remote::{self, Order};
 use cli::{Cli, Command, EXIT_USAGE};
 use gateway::app::{self, MemoryCluster};
 use gateway::config::{Config, ConfigError, LogConfig};
+use gateway::drain;
 use gateway::inbox::Item;
 use gateway::node::Node;
 use protocol::CloseCode;
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Some(Command::Healthcheck { address }) = &cli.command {
-        return cli::healthcheck(address);
+    if let Some(done) = cli.command.as_ref().and_then(ask_a_node) {
+        return done;
     }
     let config = match Config::from_process(cli.config.as_ref(), cli.set) {
         Ok(config) => config,
@@ -27,8 +30,30 @@ fn main() -> ExitCode {
         Command::CheckConfig => cli::check(&config),
         Command::PrintConfig => cli::print(&config),
         Command::Token { user, info, ttl } => cli::token(&config, &user, info.as_deref(), ttl.into()),
-        Command::Healthcheck { .. } => ExitCode::SUCCESS,
+        // Asked already.
+        Command::Healthcheck { .. } | Command::Drain { .. } | Command::Rebalance { .. } | Command::Resume { .. } => {
+            ExitCode::SUCCESS
+        }
     }
+}
+
+/// The commands that are for another process, and need no configuration of their own.
+fn ask_a_node(command: &Command) -> Option<ExitCode> {
+    let text = |window: &Option<humantime::Duration>| window.as_ref().map(ToString::to_string);
+    let (admin, path, wait) = match command {
+        Command::Healthcheck { admin } => return Some(remote::healthcheck(&admin.address)),
+        Command::Drain { admin, window, stay, wait } => {
+            let exit = stay.then(|| "false".to_owned());
+            (admin, remote::with_query("/drain", &[("window", text(window)), ("exit", exit)]), *wait)
+        }
+        Command::Rebalance { admin, percent, window, wait } => {
+            let query = [("percent", Some(percent.to_string())), ("window", text(window))];
+            (admin, remote::with_query("/rebalance", &query), *wait)
+        }
+        Command::Resume { admin } => (admin, "/resume".to_owned(), false),
+        Command::Serve | Command::CheckConfig | Command::PrintConfig | Command::Token { .. } => return None,
+    };
+    Some(remote::give(&Order { address: &admin.address, path, wait }))
 }
 
 fn misconfigured(error: &ConfigError) -> ExitCode {
@@ -59,29 +84,45 @@ async fn run(config: Config) -> ExitCode {
         }
     };
     cli::announce(&running);
-    tokio::select! {
-        name = signals.next() => tracing::info!(signal = name, "stopping: clients are told to come back elsewhere"),
+    let node = running.node.clone();
+    let is_signalled = tokio::select! {
+        name = signals.next() => {
+            stop(&node, name);
+            true
+        }
+        // By hand, on the admin port.
+        () = node.shedding.stopping() => false,
         () = running.failed() => {
             tracing::error!("a worker ended; the node cannot go on");
             return ExitCode::FAILURE;
         }
-    }
-    running.drain();
-    let node = running.node.clone();
+    };
     tokio::select! {
         () = running.ended() => {}
-        () = hurry_when_told_again(&node, &mut signals) => {}
+        () = hear_out(&node, &mut signals, is_signalled) => {}
     }
     tracing::info!("stopped");
     ExitCode::SUCCESS
 }
 
-/// A second signal cuts the goodbyes short; the end is still an orderly one.
-async fn hurry_when_told_again(node: &Node, signals: &mut StopSignals) {
-    let signal = signals.next().await;
-    tracing::info!(signal, "told again: closing whoever is left");
-    node.tell_workers(|| Item::Stop(CloseCode::GoingAway));
-    std::future::pending::<()>().await;
+fn stop(node: &Arc<Node>, signal: &str) {
+    tracing::info!(signal, "stopping: clients are told to come back elsewhere");
+    drain::stop(node);
+}
+
+/// The first signal has its window, also where the node was stopping by hand; a second one cuts the goodbyes short. The
+/// end is still an orderly one.
+async fn hear_out(node: &Arc<Node>, signals: &mut StopSignals, mut is_signalled: bool) {
+    loop {
+        let signal = signals.next().await;
+        if is_signalled {
+            tracing::info!(signal, "told again: closing whoever is left");
+            node.tell_workers(|| Item::Stop(CloseCode::GoingAway));
+        } else {
+            stop(node, signal);
+            is_signalled = true;
+        }
+    }
 }
 
 /// The signals that ask for the end: SIGTERM and SIGINT. Unheard, either would kill the process without a goodbye.

@@ -16,12 +16,30 @@ pub struct Metrics {
     pub ready: IntGauge,
     /// Open connections by dialect.
     pub connections: IntGaugeVec,
+    /// How many there may be: what is configured, or what open files allow.
+    pub connections_max: IntGauge,
+    /// Streams closed without a word: more than can be refused at a time.
+    pub streams_dropped: IntCounter,
+    /// Times that no stream could be accepted for lack of descriptors or memory.
+    pub accept_failures: IntCounter,
     /// Connections ever taken over, by dialect.
     pub connections_opened: IntCounterVec,
     /// Connections ended, by close code.
     pub closes: IntCounterVec,
+    /// 1 while the node is drained or stops.
+    pub draining: IntGauge,
+    /// How often connections were sent away, by occasion.
+    pub sheds: IntCounterVec,
+    /// Connections closed by that, by occasion.
+    pub shed_connections: IntCounterVec,
+    /// Connections that have yet to go.
+    pub shed_left: IntGauge,
     /// HTTP requests refused before an upgrade, by status.
     pub http_refusals: IntCounterVec,
+    /// Handshakes refused because too many came at once.
+    pub admission_refusals: IntCounter,
+    /// How many handshakes may be completed at this moment, when it is asked for.
+    pub admission_free: IntGauge,
     /// Commands by type and outcome (`ok` or an error code).
     pub commands: IntCounterVec,
     /// Publications taken from clients.
@@ -71,9 +89,18 @@ impl Metrics {
         Ok(Self {
             ready: r.gauge("ready", "1 while the node may take traffic")?,
             connections: r.gauges("connections", "Open connections", &["dialect"])?,
+            connections_max: r.gauge("connections_max", "Connections that this node takes at most")?,
+            streams_dropped: r.counter("streams_dropped_total", "Streams closed without a word: too many at once")?,
+            accept_failures: r.counter("accept_failures_total", "Failures to accept: no descriptors or memory")?,
             connections_opened: r.counters("connections_opened_total", "Connections taken over", &["dialect"])?,
             closes: r.counters("closes_total", "Connections ended, by close code", &["code"])?,
+            draining: r.gauge("draining", "1 while the node is drained or stops")?,
+            sheds: r.counters("sheds_total", "Times that connections were sent away, by occasion", &["occasion"])?,
+            shed_connections: r.counters("shed_connections_total", "Connections sent away", &["occasion"])?,
+            shed_left: r.gauge("shed_left", "Connections that are being sent away and have yet to go")?,
             http_refusals: r.counters("http_refusals_total", "HTTP requests refused, by status", &["status"])?,
+            admission_refusals: r.counter("admission_refusals_total", "Handshakes refused: too many at once")?,
+            admission_free: r.gauge("admission_free", "Handshakes that may be completed at this moment")?,
             commands: r.counters("commands_total", "Commands by type and outcome", &["type", "outcome"])?,
             publications_in: r.counter("publications_in_total", "Publications taken from clients")?,
             deliveries: r.counter("deliveries_total", "Publications handed to clients' sockets")?,

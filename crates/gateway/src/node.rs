@@ -1,10 +1,13 @@
 //! This node in the cluster: which of its workers want which channels, and what arrives for whom.
 
+use crate::admission::Admission;
 use crate::auth::Auth;
 use crate::config::Config;
+use crate::descriptors;
 use crate::inbox::{Inbox, Item, Ticket};
 use crate::metrics::Metrics;
 use crate::places::Places;
+use crate::shedding::{Mode, Shedding};
 use broker::{Broker, Delivery, Health, Sink};
 use bytes::Bytes;
 use presence::Presence;
@@ -14,7 +17,6 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 /// The most workers of a node: the interest in a channel is a set of bits.
 pub const MAX_WORKERS: usize = 64;
@@ -38,12 +40,14 @@ pub struct Node {
     pub presence: Arc<dyn Presence>,
     /// Places for connections.
     pub places: Places,
+    /// How fast they may come.
+    pub admission: Admission,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// Where deliveries go.
     pub router: Arc<Router>,
-    /// Set once, when the node begins to stop.
-    pub draining: CancellationToken,
+    /// Whom it sends away at present.
+    pub shedding: Shedding,
     /// Held while interest in a channel changes and the broker is told, so that the broker hears it in that order.
     interest: Mutex<VecDeque<(Instant, Channel)>>,
 }
@@ -60,16 +64,21 @@ impl Node {
         router: Arc<Router>,
     ) -> Self {
         let auth = Auth::new(&config.auth);
-        let draining = CancellationToken::new();
+        let shedding = Shedding::new(config.drain, config.workers);
         let limits = &config.worker;
-        let places = Places::new(limits.connections_max, limits.connections_per_address_max);
-        Self { name, id, config, auth, broker, presence, places, metrics, router, draining, interest: Mutex::default() }
+        let shares = descriptors::shares(config.workers);
+        let connections_max = limits.connections_max.min(shares.connections);
+        let places = Places::new(connections_max, limits.connections_per_address_max, shares.refusals);
+        metrics.connections_max.set(i64::try_from(places.total()).unwrap_or(i64::MAX));
+        let admission = Admission::new(config.admission_rate);
+        let interest = Mutex::default();
+        Self { name, id, config, auth, broker, presence, places, admission, metrics, router, shedding, interest }
     }
 
     /// Whether the node may take traffic, or why not.
     pub fn readiness(&self) -> Result<(), String> {
-        if self.draining.is_cancelled() {
-            return Err("the node is draining".to_owned());
+        if self.shedding.mode() != Mode::Serving {
+            return Err(self.shedding.describe());
         }
         match self.broker.health() {
             Health::Ready => Ok(()),

@@ -1,4 +1,5 @@
-//! Places for connections: so many on the node, and so many from one address. A place is given back when it is dropped.
+//! Places for connections: so many on the node, and so many from one address; and a few for streams that find none, in
+//! which they are told so. A place is given back when it is dropped.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,6 +14,7 @@ type Counts = Arc<Mutex<HashMap<IpAddr, usize>>>;
 pub struct Places {
     total: usize,
     free: Arc<Semaphore>,
+    spare: Arc<Semaphore>,
     per_address_max: Option<usize>,
     by_address: Counts,
 }
@@ -21,6 +23,7 @@ pub struct Places {
 #[derive(Debug)]
 pub struct Place {
     _permit: OwnedSemaphorePermit,
+    is_spare: bool,
     address: Option<(IpAddr, Counts)>,
 }
 
@@ -29,16 +32,31 @@ pub struct Place {
 pub struct AddressFull;
 
 impl Places {
-    /// So many places, and so many of them for one address.
-    pub fn new(total: usize, per_address_max: Option<usize>) -> Self {
-        let total = total.min(Semaphore::MAX_PERMITS);
-        Self { total, free: Arc::new(Semaphore::new(total)), per_address_max, by_address: Arc::default() }
+    /// So many places, so many of them for one address, and so many beside them to be refused in.
+    pub fn new(total: usize, per_address_max: Option<usize>, spare: usize) -> Self {
+        let semaphore = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
+        let free = semaphore(total);
+        Self {
+            total: free.available_permits(),
+            free,
+            spare: semaphore(spare),
+            per_address_max,
+            by_address: Arc::default(),
+        }
     }
 
-    /// A place, if there is one.
+    /// A place, or a spare one; none when there are too many even to be refused.
     pub fn take(&self) -> Option<Place> {
-        let permit = self.free.clone().try_acquire_owned().ok()?;
-        Some(Place { _permit: permit, address: None })
+        let place = |permit, is_spare| Place { _permit: permit, is_spare, address: None };
+        let taken = |semaphore: &Arc<Semaphore>| semaphore.clone().try_acquire_owned().ok();
+        taken(&self.free)
+            .map(|permit| place(permit, false))
+            .or_else(|| taken(&self.spare).map(|permit| place(permit, true)))
+    }
+
+    /// How many there are.
+    pub fn total(&self) -> usize {
+        self.total
     }
 
     /// Whether nobody has one.
@@ -68,6 +86,11 @@ impl Places {
 }
 
 impl Place {
+    /// Whether it is only there to be refused in.
+    pub fn is_spare(&self) -> bool {
+        self.is_spare
+    }
+
     fn release_address(&mut self) {
         let Some((address, counts)) = self.address.take() else { return };
         let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -99,7 +122,7 @@ mod tests {
 
     #[test]
     fn places_are_given_back() {
-        let places = Places::new(2, None);
+        let places = Places::new(2, None, 0);
         let (a, b) = (places.take(), places.take());
         assert!(a.is_some() && b.is_some() && places.take().is_none());
         drop(a);
@@ -109,8 +132,19 @@ mod tests {
     }
 
     #[test]
+    fn whoever_finds_no_place_is_refused_in_a_spare_one_while_there_are_some() {
+        let places = Places::new(1, None, 1);
+        let (first, second) = (places.take().unwrap(), places.take().unwrap());
+        assert!(!first.is_spare() && second.is_spare() && places.take().is_none());
+        drop(first);
+        assert!(!places.take().unwrap().is_spare(), "one that has become free comes first");
+        drop(second);
+        assert!(places.are_free());
+    }
+
+    #[test]
     fn an_address_has_only_so_many() {
-        let places = Places::new(100, Some(1));
+        let places = Places::new(100, Some(1), 0);
         let take = |address: &str| {
             let mut place = places.take().unwrap();
             places.assign(&mut place, address.parse().unwrap()).map(|()| place)

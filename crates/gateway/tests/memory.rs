@@ -22,7 +22,7 @@ const BYTES_MAX: u64 = if cfg!(debug_assertions) { 16 * 1024 } else { 4 * 1024 }
 fn an_idle_connection_costs_less_than_4_kib() {
     let connections = CONNECTIONS.min(descriptors().saturating_sub(WARM_UP + OTHER_DESCRIPTORS));
     assert!(connections >= 500, "with so few descriptors nothing can be measured: raise `ulimit -n`");
-    let quick = [("GW_DRAIN__WINDOW", "1ms"), ("GW_PRESENCE__GRACE", "1ms")];
+    let quick = [("GW_DRAIN__WINDOW", "1ms"), ("GW_PRESENCE__GRACE", "1ms"), ("GW_ADMISSION__RATE", "100000/s")];
     let gateway = Gateway::start(&[&quick[..], &[("GW_AUTH__HMAC_SECRET", SECRET)]].concat());
     let mut sockets: Vec<_> = (0..WARM_UP).map(|number| idle(&gateway, number)).collect();
     let before = private_bytes(gateway.child.id());

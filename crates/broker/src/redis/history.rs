@@ -16,31 +16,41 @@ use tokio::time::timeout;
 /// How long a reading may take, waiting for a connection included.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What is read from.
-pub(super) struct Source {
-    pub(super) link: Link,
-    pub(super) interest: Arc<Interest>,
-    pub(super) metrics: BrokerMetrics,
-}
-
 /// Reads a page of the log.
-pub(super) async fn read(source: Source, channel: Channel, range: Range) -> Result<Page, Unavailable> {
-    let answer = answer(&source, &channel, &part(range)).await?;
+pub(super) async fn read(
+    link: Link,
+    interest: Arc<Interest>,
+    channel: Channel,
+    range: Range,
+    metrics: BrokerMetrics,
+) -> Result<Page, Unavailable> {
+    let answer = answer(&link, &interest, &channel, &part(range), &metrics).await?;
     let top = Position { epoch: answer.epoch.clone(), offset: answer.top };
     Ok(Page { publications: answer.publications(), top })
 }
 
 /// Reads the state, by offset.
-pub(super) async fn read_state(source: Source, channel: Channel) -> Result<Page, Unavailable> {
-    let answer = answer(&source, &channel, &Part::State).await?;
+pub(super) async fn read_state(
+    link: Link,
+    interest: Arc<Interest>,
+    channel: Channel,
+    metrics: BrokerMetrics,
+) -> Result<Page, Unavailable> {
+    let answer = answer(&link, &interest, &channel, &Part::State, &metrics).await?;
     let top = Position { epoch: answer.epoch.clone(), offset: answer.top };
     let mut publications = answer.publications();
     publications.sort_unstable_by_key(|publication| publication.offset);
     Ok(Page { publications, top })
 }
 
-async fn answer(source: &Source, channel: &Channel, part: &Part) -> Result<Answer, Unavailable> {
-    let answer = match timeout(PATIENCE, ask(source, channel, part)).await {
+async fn answer(
+    link: &Link,
+    interest: &Interest,
+    channel: &Channel,
+    part: &Part,
+    metrics: &BrokerMetrics,
+) -> Result<Answer, Unavailable> {
+    let answer = match timeout(PATIENCE, ask(link, interest, channel, part)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => {
             tracing::debug!(%channel, error, "log and state cannot be read");
@@ -48,7 +58,7 @@ async fn answer(source: &Source, channel: &Channel, part: &Part) -> Result<Answe
         }
         Err(_) => return Err(Unavailable),
     };
-    source.metrics.undecodable.inc_by(answer.undecodable() as u64);
+    metrics.undecodable.inc_by(answer.undecodable() as u64);
     Ok(answer)
 }
 
@@ -61,8 +71,7 @@ fn part(range: Range) -> Part {
     }
 }
 
-async fn ask(source: &Source, channel: &Channel, part: &Part) -> Result<Answer, String> {
-    let Source { link, interest, .. } = source;
+async fn ask(link: &Link, interest: &Interest, channel: &Channel, part: &Part) -> Result<Answer, String> {
     let mut connection = link.pool().get().await.map_err(|e| e.to_string())?;
     if connection.primary() != interest.primary() {
         return Err("the subscriber connection leads to another Redis".to_owned());

@@ -20,7 +20,6 @@ use crate::metrics::BrokerMetrics;
 use crate::{Broker, Health, Outcome, Page, Publish, Range, Sink, Unavailable};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
-use history::Source;
 use interest::Interest;
 use link::{Lane, Link};
 use protocol::Channel;
@@ -67,11 +66,6 @@ impl RedisBroker {
         Self { link, publisher, interest, is_subscribed, metrics, tasks }
     }
 
-    fn source(&self) -> Source {
-        let (link, interest, metrics) = (self.link.clone(), self.interest.clone(), self.metrics.clone());
-        Source { link, interest, metrics }
-    }
-
     /// Publishes outside any channel; returns how many nodes listened.
     fn order(&self, topic: &str, message: &[u8]) -> impl Future<Output = Result<i64, Unavailable>> + use<> {
         let mut pipe = redis::pipe();
@@ -107,11 +101,13 @@ impl Broker for RedisBroker {
     }
 
     fn history(&self, channel: &Channel, range: Range) -> BoxFuture<'static, Result<Page, Unavailable>> {
-        history::read(self.source(), channel.clone(), range).boxed()
+        let (link, interest) = (self.link.clone(), self.interest.clone());
+        history::read(link, interest, channel.clone(), range, self.metrics.clone()).boxed()
     }
 
     fn state(&self, channel: &Channel) -> BoxFuture<'static, Result<Page, Unavailable>> {
-        history::read_state(self.source(), channel.clone()).boxed()
+        let (link, interest) = (self.link.clone(), self.interest.clone());
+        history::read_state(link, interest, channel.clone(), self.metrics.clone()).boxed()
     }
 
     fn direct(&self, node: &str, order: Bytes) -> BoxFuture<'static, Result<bool, Unavailable>> {

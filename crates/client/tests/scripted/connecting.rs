@@ -49,6 +49,23 @@ async fn a_node_that_takes_nobody_is_asked_again_when_it_says() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn clients_that_were_told_the_same_time_do_not_come_back_at_one_moment() {
+    let mut moments = Vec::new();
+    for _ in 0..20 {
+        let (mut gateway, config) = Gateway::new();
+        let _client = Client::connect(config).unwrap();
+        gateway.attempt().await.refuse(503, Some("2")).await;
+        let refused_at = Instant::now();
+        gateway.attempt().await;
+        moments.push(refused_at.elapsed().as_millis() / 100);
+    }
+    assert!(moments.iter().all(|moment| *moment >= 20), "none comes before: {moments:?}");
+    moments.sort_unstable();
+    moments.dedup();
+    assert!(moments.len() >= 3, "{moments:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_one_node_takes_nobody_another_is_asked() {
     let (mut gateway, config) = Gateway::at(["ws://a.test/ws", "ws://b.test/ws"]);
     let _client = Client::connect(config).unwrap();

@@ -49,7 +49,7 @@ async fn read(local: &Local, channel: &Channel, errand: Errand, since: u64, dead
     let range = Range { since: Some(since), limit: PAGE_MAX, reverse: false };
     let read = timeout_at(deadline, local.node.broker.history(channel, range)).await;
     reading.page = read.ok().and_then(Result::ok).map(|page| {
-        let is_last = page.publications.len() < PAGE_MAX as usize;
+        let is_last = page.reaches_top();
         (page, is_last)
     });
     if reading.page.is_some() { Ok(()) } else { Err(Refusal::unavailable()) }

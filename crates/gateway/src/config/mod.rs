@@ -7,7 +7,9 @@ pub mod settings;
 use crate::auth::AuthConfig;
 use crate::http::HttpConfig;
 use crate::inbox::InboxConfig;
+use crate::limit::Rate;
 use crate::policy::Policy;
+use crate::shedding::DrainConfig;
 use crate::worker::WorkerConfig;
 use broker::redis::BrokerConfig;
 use link::LinkConfig;
@@ -15,6 +17,7 @@ use presence::PresenceConfig;
 use settings::{Known, Settings, Sources};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// All of a node's configuration, checked.
@@ -34,6 +37,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// What is asked of HTTP requests.
     pub http: HttpConfig,
+    /// How many handshakes the node completes.
+    pub admission_rate: Rate,
     /// What connections may do and how long they may take.
     pub worker: WorkerConfig,
     /// How much may wait for a worker.
@@ -44,8 +49,8 @@ pub struct Config {
     pub policy: Policy,
     /// How presence is kept.
     pub presence: PresenceConfig,
-    /// Over how long a draining node says goodbye to its clients.
-    pub drain_window: Duration,
+    /// How the node says goodbye.
+    pub drain: DrainConfig,
     /// How long a node may be without its broker before it sends its clients away; zero: for ever.
     pub isolation_grace: Duration,
     /// How long a channel is kept subscribed to after its last local subscriber.
@@ -84,13 +89,15 @@ impl Config {
         let workers = s.get("workers", "0", "threads that own sockets; 0 = one a core", check_workers);
         let auth = read_auth(&mut s);
         let http = read_http(&mut s);
+        let admission_rate =
+            s.rate("admission.rate", "2000/s", "new connections of this node; over it 503 and Retry-After");
         let worker = read_worker(&mut s);
         let inbox = read_inbox(&mut s);
         let broker = read_broker(&mut s);
         let presence = read_presence(&mut s);
         let subscribe_linger =
             s.duration("subscribe.linger", "5s", "a channel stays subscribed to this long after its last subscriber");
-        let drain_window = s.duration("drain.window", "20s", "over which a stopping node says goodbye to its clients");
+        let drain = read_drain(&mut s);
         let isolation_grace = s.duration(
             "isolation_grace",
             "60s",
@@ -112,12 +119,13 @@ impl Config {
             workers,
             auth,
             http,
+            admission_rate,
             worker,
             inbox,
             broker,
             policy,
             presence,
-            drain_window,
+            drain,
             isolation_grace,
             subscribe_linger,
             log,
@@ -185,7 +193,11 @@ fn read_http(s: &mut Settings) -> HttpConfig {
 fn read_worker(s: &mut Settings) -> WorkerConfig {
     WorkerConfig {
         max_message_bytes: s.size("limits.max_message", "64KiB", "a larger message closes its connection (1009)", 125),
-        connections_max: s.count("limits.connections", "1000000", "connections of this node"),
+        connections_max: s.count(
+            "limits.connections",
+            "1000000",
+            "connections of this node, as far as open files allow",
+        ),
         connections_per_address_max: s
             .get("limits.connections_per_address", "", "connections from one address; none: no limit", optional_count)
             .flatten(),
@@ -250,6 +262,24 @@ fn read_presence(s: &mut Settings) -> PresenceConfig {
         members_max: s
             .parsed("presence.members_max", "1000", "channels with more users report counts only")
             .unwrap_or_default(),
+    }
+}
+
+fn read_drain(s: &mut Settings) -> DrainConfig {
+    let pace = |text: &str| match Rate::from_str(text) {
+        Ok(_) if text.contains("burst") => Err(format!("`{text}`: a pace has no burst")),
+        rate => rate.map(|rate| f64::from(rate.per_second)),
+    };
+    DrainConfig {
+        window: s.duration("drain.window", "20s", "over which a stopping node says goodbye to its clients"),
+        returns_per_second: s
+            .get(
+                "drain.rate",
+                "2000/s",
+                "how fast they are told to come back: no faster than the other nodes admit them",
+                pace,
+            )
+            .unwrap_or(1.0),
     }
 }
 

@@ -117,6 +117,33 @@ fn namespaces_are_tried_in_order() {
 }
 
 #[test]
+fn what_a_state_holds_is_a_matter_of_its_namespace() {
+    let load = |text: &str| {
+        let file = file(text);
+        Config::load(&Sources { file: Some(file.path()), environment: environment(&[]), overrides: vec![] })
+    };
+    let config = load(
+        "[[namespace]]\npattern = \"cursor:*\"\nstate.keys = 5\nstate.bytes = \"4KiB\"\nstate.ttl = \"1m\"\n\
+         [[namespace]]\npattern = \"none:*\"\nstate.keys = 0\n[[namespace]]\npattern = \"*\"\n",
+    )
+    .expect("namespaces");
+    let of = |channel| {
+        let state = config.policy.namespace(channel).and_then(|n| n.history).expect("history").state;
+        (state.keys, state.bytes, state.ttl.as_secs())
+    };
+    assert_eq!((of("cursor:1"), of("none:1"), of("a")), ((5, 4096, 60), (0, 262_144, 86_400), (1000, 262_144, 86_400)));
+    let error = load(
+        "[[namespace]]\npattern = \"a\"\nhistory.size = 0\nstate.keys = 1\n\
+         [[namespace]]\npattern = \"b\"\nstate.ttl = \"0s\"\nstate.key = 1\n",
+    );
+    let error = error.expect_err("faults").to_string();
+    for part in ["namespace 1: state: needs history", "namespace 2: state.ttl: is not zero", "namespace 2: state.key: "]
+    {
+        assert!(error.contains(part), "{part:?} is not in:\n{error}");
+    }
+}
+
+#[test]
 fn sentinels_are_asked_only_where_the_mode_says_so() {
     let sentinels = "redis.url=redis://:passw0rd@s1,s2:26380,s3/2";
     let of = |overrides: &[&str]| Config::from_overrides(overrides).expect("a configuration").redis.expect("a Redis");
@@ -148,32 +175,5 @@ fn what_cannot_be_a_way_to_redis_is_a_fault_that_shows_no_password() {
     ] {
         let error = Config::from_overrides(overrides).expect_err(part).to_string();
         assert!(error.contains(part) && !error.contains("s3cret"), "{part:?} is not in:\n{error}");
-    }
-}
-
-#[test]
-fn what_a_state_holds_is_a_matter_of_its_namespace() {
-    let load = |text: &str| {
-        let file = file(text);
-        Config::load(&Sources { file: Some(file.path()), environment: environment(&[]), overrides: vec![] })
-    };
-    let config = load(
-        "[[namespace]]\npattern = \"cursor:*\"\nstate.keys = 5\nstate.bytes = \"4KiB\"\nstate.ttl = \"1m\"\n\
-         [[namespace]]\npattern = \"none:*\"\nstate.keys = 0\n[[namespace]]\npattern = \"*\"\n",
-    )
-    .expect("namespaces");
-    let of = |channel| {
-        let state = config.policy.namespace(channel).and_then(|n| n.history).expect("history").state;
-        (state.keys, state.bytes, state.ttl.as_secs())
-    };
-    assert_eq!((of("cursor:1"), of("none:1"), of("a")), ((5, 4096, 60), (0, 262_144, 86_400), (1000, 262_144, 86_400)));
-    let error = load(
-        "[[namespace]]\npattern = \"a\"\nhistory.size = 0\nstate.keys = 1\n\
-         [[namespace]]\npattern = \"b\"\nstate.ttl = \"0s\"\nstate.key = 1\n",
-    );
-    let error = error.expect_err("faults").to_string();
-    for part in ["namespace 1: state: needs history", "namespace 2: state.ttl: is not zero", "namespace 2: state.key: "]
-    {
-        assert!(error.contains(part), "{part:?} is not in:\n{error}");
     }
 }

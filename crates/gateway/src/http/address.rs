@@ -7,16 +7,21 @@ use std::net::IpAddr;
 /// The client's address. `X-Forwarded-For` is read from the right, and only as far as each hop is trusted to have told
 /// the truth about the one before it: what a client has put there itself is never believed.
 pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-    let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
     let mut address = peer.to_canonical();
     let values = headers.get_all("x-forwarded-for").iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
     let values: Vec<_> = values.collect();
     let mut hops = values.iter().rev().flat_map(|value| value.rsplit(',')).map(str::trim);
-    while is_trusted(address) {
+    while is_trusted(address, trusted) {
         let Some(before) = hops.next().and_then(|hop| hop.parse::<IpAddr>().ok()) else { break };
         address = before.to_canonical();
     }
     address
+}
+
+/// Whether this is one of our own proxies.
+pub(super) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+    let address = address.to_canonical();
+    trusted.iter().any(|net| net.contains(&address))
 }
 
 #[cfg(test)]

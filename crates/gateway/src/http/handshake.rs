@@ -1,8 +1,9 @@
 //! From a request to a connection: who asks, from where, for which dialect; and what a refusal looks like.
 
-use super::address::client_address;
+use super::address::{client_address, is_trusted};
 use super::origin::is_allowed;
-use super::{Body, Visit, refuse, refuse_for_now};
+use super::refusal::{Refused, refuse, refuse_for_now, refuse_until};
+use super::{Body, Visit};
 use crate::auth::Identity;
 use crate::local::connection::Opened;
 use crate::places::Place;
@@ -27,9 +28,6 @@ const BEARER_SUBPROTOCOL: &str = "gateway.bearer.";
 
 /// How long the stream may take to be handed over after the answer.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// When to come back to a node that is full, draining or without its broker.
-const RETRY_AFTER_S: u32 = 2;
 
 /// `GET /ws`.
 pub(super) fn native(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
@@ -70,51 +68,37 @@ impl Wanted {
     }
 }
 
-/// Why a handshake is not what it should be: the status for programs, the close for browsers, which cannot see a status.
-struct Refused {
-    status: StatusCode,
-    text: &'static str,
-    close: CloseCode,
-}
-
-impl Refused {
-    /// Whether the same handshake may succeed later.
-    fn passes(&self) -> bool {
-        matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
-    }
-}
-
 fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, wanted: Wanted) -> Response<Body> {
-    if request.method() != Method::GET {
-        return refuse(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket begins with GET\n");
+    if let Some(refusal) = not_an_upgrade(&request) {
+        return refusal;
     }
-    if !is_upgrade(request.headers()) {
-        let mut response =
-            refuse(StatusCode::UPGRADE_REQUIRED, "this is a WebSocket: connect with a WebSocket client\n");
-        response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        return response;
+    if visit.is_spare {
+        return refuse_for_now(StatusCode::SERVICE_UNAVAILABLE, "this node holds as many connections as it may\n");
     }
-    let Ok(mut response) = create_response_with_body(&request, Full::default) else {
-        let mut response =
-            refuse(StatusCode::BAD_REQUEST, "the WebSocket handshake is not as in RFC 6455 section 4.1\n");
-        response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        return response;
+    let Some(mut place) = visit.place.take() else {
+        return refuse(StatusCode::BAD_REQUEST, "one upgrade a connection\n");
     };
-    let Some(mut place) = visit.place.take() else { return no_place(visit) };
-    let checked = check(visit, &request, &mut place);
-    let is_browser = request.headers().contains_key(header::ORIGIN);
-    let (session, close) = match checked {
+    let node = visit.local.node.clone();
+    // Before anything that costs more, and for browsers too, although they see no status: a close costs an upgrade.
+    let entry = match node.admission.enter() {
+        Ok(entry) => entry,
+        Err(retry_after_s) => return not_now(visit, place, retry_after_s),
+    };
+    let Ok(mut response) = create_response_with_body(&request, Full::default) else {
+        visit.place.set(Some(place));
+        return malformed();
+    };
+    let (session, close) = match check(visit, &request, &mut place) {
         Ok(identity) => (session(visit, identity), None),
-        Err(refused) if is_browser => (Session::new(Phase::Connecting, None), Some(refused.close)),
+        Err(refused) if refused.is_told_by_close(is_browser(&request), is_proxied(visit)) => {
+            (Session::new(Phase::Connecting, None), Some(refused.close))
+        }
         Err(refused) => {
             visit.place.set(Some(place));
-            return if refused.passes() {
-                refuse_for_now(refused.status, refused.text, RETRY_AFTER_S)
-            } else {
-                refuse(refused.status, refused.text)
-            };
+            return refused.answer();
         }
     };
+    entry.used();
     let subprotocol = wanted.dialect.subprotocol();
     if offered(request.headers()).any(|name| name == subprotocol) {
         let name = HeaderValue::from_static(subprotocol);
@@ -125,12 +109,39 @@ fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, wanted: Wanted) ->
     response
 }
 
-/// The connection's stream already brought an upgrade under way, or came when every place was taken.
-fn no_place(visit: &Visit) -> Response<Body> {
-    if visit.has_place {
-        return refuse(StatusCode::BAD_REQUEST, "one upgrade a connection\n");
+/// What no WebSocket client would have sent.
+fn not_an_upgrade(request: &Request<Incoming>) -> Option<Response<Body>> {
+    if request.method() != Method::GET {
+        return Some(refuse(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket begins with GET\n"));
     }
-    refuse_for_now(StatusCode::SERVICE_UNAVAILABLE, "this node holds as many connections as it may\n", RETRY_AFTER_S)
+    if is_upgrade(request.headers()) {
+        return None;
+    }
+    let mut response = refuse(StatusCode::UPGRADE_REQUIRED, "this is a WebSocket: connect with a WebSocket client\n");
+    response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    Some(response)
+}
+
+fn malformed() -> Response<Body> {
+    let mut response = refuse(StatusCode::BAD_REQUEST, "the WebSocket handshake is not as in RFC 6455 section 4.1\n");
+    response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    response
+}
+
+/// More come than the node lets in at once.
+fn not_now(visit: &Visit, place: Place, retry_after_s: u32) -> Response<Body> {
+    visit.place.set(Some(place));
+    visit.local.node.metrics.admission_refusals.inc();
+    let text = "more come to this node than it takes at once (admission.rate)\n";
+    refuse_until(StatusCode::SERVICE_UNAVAILABLE, text, retry_after_s)
+}
+
+fn is_browser(request: &Request<Incoming>) -> bool {
+    request.headers().contains_key(header::ORIGIN)
+}
+
+fn is_proxied(visit: &Visit) -> bool {
+    is_trusted(visit.peer.ip(), &visit.local.node.config.http.trusted_proxies)
 }
 
 async fn hand_over(

@@ -4,6 +4,7 @@ mod address;
 mod handshake;
 mod origin;
 mod pages;
+mod refusal;
 
 use crate::local::Local;
 use crate::places::Place;
@@ -16,6 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ipnet::IpNet;
 use origin::AllowedOrigin;
+use refusal::refuse;
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -46,25 +48,20 @@ pub struct HttpConfig {
 
 type Body = Full<Bytes>;
 
-/// What a request is served with. The place belongs to the stream; an upgrade takes it along.
+/// What a request is served with. The place belongs to the stream; an upgrade takes it along, if it is not a spare one.
 struct Visit {
     local: Rc<Local>,
     peer: SocketAddr,
     place: Cell<Option<Place>>,
-    has_place: bool,
+    is_spare: bool,
 }
 
 /// Serves one accepted stream until it ends or is upgraded.
-pub fn front(
-    local: Rc<Local>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    place: Option<Place>,
-) -> LocalBoxFuture<'static, ()> {
+pub fn front(local: Rc<Local>, stream: TcpStream, peer: SocketAddr, place: Place) -> LocalBoxFuture<'static, ()> {
     async move {
         let header_timeout = local.node.config.http.header_timeout;
-        let has_place = place.is_some();
-        let visit = Rc::new(Visit { local, peer, has_place, place: Cell::new(place) });
+        let is_spare = place.is_spare();
+        let visit = Rc::new(Visit { local, peer, is_spare, place: Cell::new(Some(place)) });
         let service = service_fn(move |request| {
             let visit = visit.clone();
             async move { Ok::<_, Infallible>(route(&visit, request)) }
@@ -72,7 +69,7 @@ pub fn front(
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             // Whoever found no place is answered once.
-            .keep_alive(has_place)
+            .keep_alive(!is_spare)
             .header_read_timeout(header_timeout)
             .max_buf_size(MAX_HEAD_BYTES)
             .max_headers(MAX_HEADERS)
@@ -103,18 +100,6 @@ fn route(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
     if status.is_client_error() || status.is_server_error() {
         visit.local.node.metrics.http_refusals.with_label_values(&[status.as_str()]).inc();
     }
-    response
-}
-
-/// A refusal in words.
-fn refuse(status: StatusCode, text: &'static str) -> Response<Body> {
-    answer(status, "text/plain; charset=utf-8", Bytes::from_static(text.as_bytes()))
-}
-
-/// A refusal that passes: come back then.
-fn refuse_for_now(status: StatusCode, text: &'static str, retry_after_s: u32) -> Response<Body> {
-    let mut response = refuse(status, text);
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after_s));
     response
 }
 

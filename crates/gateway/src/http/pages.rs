@@ -1,6 +1,7 @@
 //! The pages, embedded in the binary.
 
-use super::{Body, answer, refuse};
+use super::refusal::refuse;
+use super::{Body, answer};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use rust_embed::RustEmbed;

@@ -73,6 +73,7 @@ impl Local {
             self.undo(connection, Cause::Lost);
         }
         if self.connections.borrow_mut().remove(&connection.number).is_some() {
+            self.node.shedding.ended(self.index);
             self.node.metrics.connections.with_label_values(&[connection.dialect.name()]).dec();
         }
         if self.connections.borrow().is_empty() {

@@ -4,6 +4,7 @@
 pub mod connection;
 pub mod ending;
 pub mod heartbeat;
+pub mod shedding;
 pub mod timers;
 
 use crate::hub::Hub;
@@ -13,6 +14,7 @@ use crate::websocket::Frames;
 use bytes::Bytes;
 use connection::{Connection, Opened, Times};
 use protocol::{CloseCode, Origin, Outgoing, Publication, Push, Refusal, Reply, Text, Welcome};
+use shedding::Going;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -54,6 +56,8 @@ pub struct Local {
     pub gathered: Notify,
     /// Set when the worker stops: what every further connection is told.
     pub stopping: Cell<Option<CloseCode>>,
+    /// Those who are being sent away, if any are.
+    pub going: RefCell<Option<Going>>,
     /// Told when the last connection has gone.
     pub emptied: Notify,
     dirty: RefCell<Vec<Rc<Connection>>>,
@@ -75,6 +79,7 @@ impl Local {
             delivered: RefCell::default(),
             gathered: Notify::new(),
             stopping: Cell::new(None),
+            going: RefCell::default(),
             emptied: Notify::new(),
             dirty: RefCell::default(),
             wheel: RefCell::default(),
@@ -119,6 +124,7 @@ impl Local {
         let identity = opened.session.identity.clone();
         let connection = Rc::new(Connection::new(self.number(), opened, bucket, times));
         self.connections.borrow_mut().insert(connection.number, connection.clone());
+        self.node.shedding.opened(self.index);
         let dialect = connection.dialect.name();
         self.node.metrics.connections.with_label_values(&[dialect]).inc();
         self.node.metrics.connections_opened.with_label_values(&[dialect]).inc();

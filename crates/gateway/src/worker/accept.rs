@@ -11,12 +11,13 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 
 /// What is done with a stream: the HTTP side, handed in because workers know nothing of it.
-pub type Front = fn(Rc<Local>, TcpStream, SocketAddr, Option<Place>) -> LocalBoxFuture<'static, ()>;
+pub type Front = fn(Rc<Local>, TcpStream, SocketAddr, Place) -> LocalBoxFuture<'static, ()>;
 
 /// Connections the kernel completes before they are accepted.
 const BACKLOG: i32 = 4096;
 
-/// How long accepting rests after the process ran out of descriptors: they come back when connections end.
+/// How long accepting rests when there are no descriptors or memory for it, which connections that end give back. The
+/// listener stays readable meanwhile: without a rest the thread would spin.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
 /// Binds one listener for each worker. A plain bind comes first: with SO_REUSEPORT alone, a port that another process
@@ -50,26 +51,36 @@ fn listener(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Accepts until the node drains; then takes what the kernel has completed already (to be refused in words), and closes
+/// Accepts until the node stops; then takes what the kernel has completed already (to be refused in words), and closes
 /// the port.
 pub(super) async fn run(local: Rc<Local>, listener: TcpListener, front: Front) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "cannot listen"),
     };
-    let draining = local.node.draining.clone();
+    let node = local.node.clone();
+    let mut stopping = std::pin::pin!(node.shedding.stopping());
+    let mut is_exhausted = false;
     loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => take(&local, front, stream, peer),
-                // The client gave up before it was accepted.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection; accepting rests for a moment");
-                    tokio::time::sleep(EXHAUSTED_PAUSE).await;
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stopping => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                is_exhausted = false;
+                take(&local, front, stream, peer);
+            }
+            // The client gave up before it was accepted.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                node.metrics.accept_failures.inc();
+                // Once, however long it lasts.
+                if !std::mem::replace(&mut is_exhausted, true) {
+                    tracing::warn!(%error, "no connection can be accepted; whoever comes waits until others have gone");
                 }
-            },
-            () = draining.cancelled() => break,
+                tokio::time::sleep(EXHAUSTED_PAUSE).await;
+            }
         }
     }
     // Asked of the kernel itself: the runtime may not have heard yet of those who came last, and they would be reset.
@@ -82,8 +93,11 @@ pub(super) async fn run(local: Rc<Local>, listener: TcpListener, front: Front) {
     }
 }
 
-/// Without a place the stream is still answered: with a refusal that says when to come back.
+/// Without a place the stream is still answered: with a refusal that says when to come back. Only when very many are being
+/// refused at the same time it is closed without a word, or their descriptors would be missing elsewhere.
 fn take(local: &Rc<Local>, front: Front, stream: TcpStream, peer: SocketAddr) {
-    let place = local.node.places.take();
-    tokio::task::spawn_local(front(local.clone(), stream, peer, place));
+    match local.node.places.take() {
+        Some(place) => drop(tokio::task::spawn_local(front(local.clone(), stream, peer, place))),
+        None => local.node.metrics.streams_dropped.inc(),
+    }
 }

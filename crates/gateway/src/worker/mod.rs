@@ -1,7 +1,6 @@
 //! One thread that owns its sockets outright: accepts, reads, and ends each turn by publishing and writing once.
 
 mod accept;
-mod drain;
 mod repair;
 mod steady;
 mod turn;

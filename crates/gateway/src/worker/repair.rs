@@ -82,7 +82,7 @@ impl Repair {
             self.tell_gap(None, Some(page.top));
             return true;
         }
-        let is_last = page.publications.len() < PAGE_MAX as usize;
+        let is_last = page.reaches_top();
         let mut run = Vec::new();
         for publication in page.publications {
             let offset = publication.offset.unwrap_or_default();

@@ -32,6 +32,7 @@ pub fn adopt(local: &Rc<Local>, opened: Opened, early: &[u8], refuse: Option<Clo
     if let Some(code) = refuse.or(local.stopping.get()) {
         return local.close(&connection, code);
     }
+    local.join_shedding(&connection);
     #[cfg(feature = "echo")]
     let has_channel = !connection.is_echo;
     #[cfg(not(feature = "echo"))]

@@ -1,7 +1,7 @@
 //! The two halves of a turn: taking what the node has put into the inbox, and, when everything at hand has been
 //! handled, publishing what was gathered in one batch and writing each dirty socket once.
 
-use super::{drain, repair};
+use super::repair;
 use crate::commands;
 use crate::hub::fanout::{Encoded, Turn};
 use crate::inbox::{Inbox, Item, Mail};
@@ -24,7 +24,7 @@ pub(super) async fn take_mail(local: &Rc<Local>, inbox: &Arc<Inbox>) -> CloseCod
     loop {
         let mail = inbox.take().await;
         let began = Instant::now();
-        let stop = handle(local, inbox, mail);
+        let stop = handle(local, mail);
         local.node.metrics.turn_seconds.with_label_values(&["take"]).observe(began.elapsed().as_secs_f64());
         if let Some(code) = stop {
             return code;
@@ -60,7 +60,7 @@ impl Gathered {
 }
 
 /// The code to close everything with, when the worker is to stop.
-fn handle(local: &Rc<Local>, inbox: &Arc<Inbox>, mail: Mail) -> Option<CloseCode> {
+fn handle(local: &Rc<Local>, mail: Mail) -> Option<CloseCode> {
     let mut gathered = Gathered::default();
     let mut stop = None;
     for item in mail.items {
@@ -76,9 +76,9 @@ fn handle(local: &Rc<Local>, inbox: &Arc<Inbox>, mail: Mail) -> Option<CloseCode
                 }
             }
             Item::Order(order) => commands::take_order(local, *order),
-            Item::Drain { window, occasion } => {
-                tokio::task::spawn_local(drain::run(local.clone(), inbox.clone(), window, occasion));
-            }
+            Item::Shed { shed, share } => local.begin_shedding(shed, share),
+            Item::Wave { shed, count } => local.close_wave(&shed, count),
+            Item::ShedEnds { shed, closes_rest } => local.end_shedding(&shed, closes_rest),
             Item::Stop(code) => stop = Some(code),
         }
     }

@@ -25,9 +25,13 @@ pub(crate) fn command(environment: &[(&str, &str)]) -> Command {
 impl Gateway {
     /// Starts it on free ports and waits until it says where.
     pub(crate) fn start(environment: &[(&str, &str)]) -> Self {
+        Self::run(command(&[]).envs(environment.iter().copied()))
+    }
+
+    /// The same by a command that becomes it.
+    pub(crate) fn run(command: &mut Command) -> Self {
         let ports = [("GW_LISTEN", "127.0.0.1:0"), ("GW_ADMIN__LISTEN", "127.0.0.1:0")];
-        let mut command = command(&ports);
-        command.envs(environment.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.envs(ports).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary");
         let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines().map_while(Result::ok);
         let mut address = |before: &str, after: &str| {
@@ -96,6 +100,15 @@ pub(crate) struct Socket {
 impl Socket {
     /// Shakes hands, with these headers beside the needed ones, and takes the welcome.
     pub(crate) fn open(address: SocketAddr, headers: &str) -> Self {
+        let (mut socket, head) = Self::ask(address, headers);
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        let welcome = socket.text();
+        assert!(welcome.contains("welcome"), "{welcome}");
+        socket
+    }
+
+    /// Asks for a connection; what it is answered with.
+    pub(crate) fn ask(address: SocketAddr, headers: &str) -> (Self, String) {
         let mut socket = Self { stream: connect(address), read: Vec::new() };
         let request = format!(
             "GET /ws HTTP/1.1\r\nhost: {address}\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
@@ -109,10 +122,7 @@ impl Socket {
             socket.read_more();
         };
         let head: Vec<u8> = socket.read.drain(..end).collect();
-        assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
-        let welcome = socket.text();
-        assert!(welcome.contains("welcome"), "{welcome}");
-        socket
+        (socket, String::from_utf8(head).expect("text"))
     }
 
     /// Sends one text of less than 126 bytes, masked with zeros.

@@ -92,6 +92,27 @@ test("waits are random below a bound that doubles up to its ceiling", scripted(a
   assert.deepEqual(waits, [375, 750, 1500, 3000, 6000, 12_000, 15_000, 15_000]);
 }));
 
+test("a node that takes nobody now is left alone for a random wait that grows", scripted(async (parts) => {
+  const { server, gateway, clock, random } = parts;
+  const waits = [];
+  server.refuse(503);
+  let waiting = state(gateway, "waiting");
+  gateway.connect();
+  for (const chance of [0, 0.5, 0.999, 0.25]) {
+    random.value = chance;
+    const { delayMs, code } = await waiting;
+    assert.equal(code, 1006, "a page is not told the status");
+    waits.push(delayMs);
+    if (waits.length === 4) server.refuse(null);
+    waiting = state(gateway, "waiting");
+    clock.advance(delayMs);
+  }
+  assert.deepEqual(waits, [0, 500, 1998, 1000]);
+  const isConnected = state(gateway, "connected");
+  await server.welcomed();
+  await isConnected;
+}));
+
 test("the bounds begin anew once a connection has lasted for a minute", scripted(async ({ server, gateway, clock }) => {
   const wait = async (peer) => {
     const waiting = state(gateway, "waiting");

@@ -112,12 +112,17 @@ class Peer {
 export function scripted(options, test) {
   if (test === undefined) return scripted({}, options);
   return async () => {
-    const sockets = new WebSocketServer({ port: 0, host: "127.0.0.1", handleProtocols: () => "gateway.v1.json" });
+    let refusal = null;
+    const verifyClient = (_, answer) => answer(refusal === null, refusal, "", { "Retry-After": "1" });
+    const handleProtocols = () => "gateway.v1.json";
+    const sockets = new WebSocketServer({ port: 0, host: "127.0.0.1", handleProtocols, verifyClient });
     await once(sockets, "listening");
     const peers = new Mailbox();
     sockets.on("connection", (socket, request) => peers.put(new Peer(socket, request)));
     const server = {
       next: () => peers.take(),
+      /** Handshakes are answered with this status from now on; null: let in. */
+      refuse: (status) => (refusal = status),
       /** The next connection, welcomed. */
       welcomed: async (more) => {
         const peer = await peers.take();
