@@ -1,6 +1,7 @@
 //! This node in the cluster: which of its workers want which channels, and what arrives for whom.
 
 use crate::auth::Auth;
+use crate::budget::Budget;
 use crate::config::Config;
 use crate::inbox::{Inbox, Item, Ticket};
 use crate::metrics::Metrics;
@@ -38,6 +39,8 @@ pub struct Node {
     pub presence: Arc<dyn Presence>,
     /// Places for connections.
     pub places: Places,
+    /// What all clients together may make this node hold.
+    pub budget: Budget,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// Where deliveries go.
@@ -63,7 +66,10 @@ impl Node {
         let draining = CancellationToken::new();
         let limits = &config.worker;
         let places = Places::new(limits.connections_max, limits.connections_per_address_max);
-        Self { name, id, config, auth, broker, presence, places, metrics, router, draining, interest: Mutex::default() }
+        let budget = Budget::new(limits.budget_bytes, config.workers);
+        metrics.budget_limit_bytes.set(i64::try_from(limits.budget_bytes).unwrap_or(i64::MAX));
+        let interest = Mutex::default();
+        Self { name, id, config, auth, broker, presence, places, budget, metrics, router, draining, interest }
     }
 
     /// Whether the node may take traffic, or why not.
