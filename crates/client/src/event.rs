@@ -26,7 +26,8 @@ pub enum Event {
     },
     /// Something was published.
     Publication(Publication),
-    /// Publications are lost: reload from your application what they would have told.
+    /// Publications do not come: ask [`crate::Client::history`] for those that it names, in case the channel still has them,
+    /// or reload from your application what they would have told.
     Gap(Gap),
     /// A user is there who was not.
     Join {

@@ -43,7 +43,7 @@ async fn whoever_does_not_read_is_closed_and_the_others_get_everything(backend: 
     let mut slow = cluster.connect(0).receive_buffer(4096).open().await;
     slow.subscribe("chat").await;
     publish_much(&cluster, &mut fast).await;
-    assert_eq!(cluster.metric(0, "gateway_slow_consumers_total").await, 1.0);
+    assert_eq!(cluster.metric(0, "gateway_slow_consumers_total{policy=\"close\"}").await, 1.0);
     assert_eq!(slow.expect_close().await, 4102);
     let mut reached = 0;
     while reached < MESSAGES {
@@ -84,7 +84,7 @@ async fn a_pause_that_the_outbox_can_bridge_costs_nothing(backend: Backend) {
         }
     }
     pausing.hears_nothing().await;
-    assert_eq!(cluster.metric(0, "gateway_slow_consumers_total").await, 0.0);
+    assert_eq!(cluster.metric(0, "gateway_slow_consumers_total{policy=\"close\"}").await, 0.0);
 }
 
 async fn whoever_asks_and_does_not_read_the_answers_is_closed_too(backend: Backend) {

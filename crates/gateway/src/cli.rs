@@ -142,6 +142,8 @@ const NAMESPACES: &str = r#"
 #                last one
 #   state        keys: how many keys a channel retains (0: none); bytes: what they may take together; ttl: a key ends this long
 #                after it was last published
+#   slow         what becomes of a subscriber that does not keep up: close (4102); drop_oldest: the oldest publications that
+#                wait for it go; latest: only the newest waits, of each key that is retained; a gap tells what went
 #   max_message  larger payloads are refused (too_large); without it, only by limits.max_message"#;
 
 fn or_none(text: &str) -> &str {

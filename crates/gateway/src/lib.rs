@@ -4,6 +4,7 @@ pub mod admin;
 pub mod admission;
 pub mod app;
 pub mod auth;
+pub mod budget;
 pub mod commands;
 pub mod config;
 pub mod descriptors;

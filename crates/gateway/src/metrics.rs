@@ -9,6 +9,12 @@ use protocol::{CloseCode, ErrorCode};
 const LATENCY_BUCKETS: &[f64] =
     &[0.000_25, 0.000_5, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 2.0, 4.0];
 
+/// What becomes of clients that do not keep up; the first ends them, the others let go of publications.
+pub const SLOW_POLICIES: [&str; 3] = ["close", "drop_oldest", "latest"];
+
+/// Why clients count as slow.
+pub const SLOW_REASONS: [&str; 4] = ["bound", "budget", "stalled", "behind"];
+
 /// Counters of one node.
 #[derive(Debug)]
 pub struct Metrics {
@@ -62,8 +68,16 @@ pub struct Metrics {
     pub turn_seconds: HistogramVec,
     /// Bytes that wait in outboxes.
     pub outbox_bytes: IntGauge,
-    /// Connections closed because their outbox was full.
-    pub slow_consumers: IntCounter,
+    /// Connections that did not keep up, by what their channels' policy made of it; closed ones count under `close`.
+    pub slow_consumers: IntCounterVec,
+    /// The same by reason.
+    pub slow_consumer_reasons: IntCounterVec,
+    /// Publications that connections did without, by policy; each was told as a gap where it had an offset.
+    pub dropped_publications: IntCounterVec,
+    /// What clients make this node hold: outboxes, waiting commands, half messages.
+    pub budget_used_bytes: IntGauge,
+    /// What they may.
+    pub budget_limit_bytes: IntGauge,
     /// Deliveries that did not fit a worker's inbox.
     pub inbox_overflows: IntCounter,
     /// Gaps told to subscribers, one a channel and worker.
@@ -113,7 +127,26 @@ impl Metrics {
                 .histogram("delivery_seconds", "From the publisher's node to the turn's last write here")?,
             turn_seconds: r.histograms("turn_seconds", "How long the halves of a worker's turns take", &["half"])?,
             outbox_bytes: r.gauge("outbox_bytes", "Bytes waiting for clients that read slowly")?,
-            slow_consumers: r.counter("slow_consumers_total", "Connections closed for reading too slowly")?,
+            slow_consumers: r.counters_of(
+                "slow_consumers_total",
+                "Connections that did not keep up, by policy",
+                "policy",
+                &SLOW_POLICIES,
+            )?,
+            slow_consumer_reasons: r.counters_of(
+                "slow_consumer_reasons_total",
+                "Connections that did not keep up, by reason",
+                "reason",
+                &SLOW_REASONS,
+            )?,
+            dropped_publications: r.counters_of(
+                "dropped_publications_total",
+                "Publications that slow connections did without, by policy",
+                "policy",
+                &SLOW_POLICIES[1..],
+            )?,
+            budget_used_bytes: r.gauge("budget_used_bytes", "What clients make this node hold")?,
+            budget_limit_bytes: r.gauge("budget_limit_bytes", "What clients may make this node hold")?,
             inbox_overflows: r.counter("inbox_overflows_total", "Deliveries that did not fit a worker's inbox")?,
             gaps: r.counter("gaps_total", "Gaps told to subscribers, one a channel and worker")?,
             subscriptions: r.gauge("subscriptions", "Subscriptions of this node's connections")?,
@@ -128,6 +161,12 @@ impl Metrics {
     /// Counts an ended connection.
     pub fn closed(&self, code: CloseCode) {
         self.closes.with_label_values(&[code.reason()]).inc();
+    }
+
+    /// Counts a connection that does not keep up.
+    pub fn slow(&self, policy: &'static str, reason: &'static str) {
+        self.slow_consumers.with_label_values(&[policy]).inc();
+        self.slow_consumer_reasons.with_label_values(&[reason]).inc();
     }
 
     /// Counts a refused command.
@@ -155,6 +194,13 @@ impl Register<'_> {
 
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
         self.put(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    /// One for each value of its label, from the first moment on: alerts ask for a rate of what has not happened yet.
+    fn counters_of(&self, name: &str, help: &str, label: &str, values: &[&str]) -> prometheus::Result<IntCounterVec> {
+        let counters = self.counters(name, help, &[label])?;
+        values.iter().for_each(|value| drop(counters.with_label_values(&[*value])));
+        Ok(counters)
     }
 
     fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {

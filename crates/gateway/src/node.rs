@@ -2,6 +2,7 @@
 
 use crate::admission::Admission;
 use crate::auth::Auth;
+use crate::budget::Budget;
 use crate::config::Config;
 use crate::descriptors;
 use crate::inbox::{Inbox, Item, Ticket};
@@ -42,6 +43,8 @@ pub struct Node {
     pub places: Places,
     /// How fast they may come.
     pub admission: Admission,
+    /// What all clients together may make this node hold.
+    pub budget: Budget,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// Where deliveries go.
@@ -71,8 +74,24 @@ impl Node {
         let places = Places::new(connections_max, limits.connections_per_address_max, shares.refusals);
         metrics.connections_max.set(i64::try_from(places.total()).unwrap_or(i64::MAX));
         let admission = Admission::new(config.admission_rate);
+        let budget = Budget::new(limits.budget_bytes, config.workers);
+        metrics.budget_limit_bytes.set(i64::try_from(limits.budget_bytes).unwrap_or(i64::MAX));
         let interest = Mutex::default();
-        Self { name, id, config, auth, broker, presence, places, admission, metrics, router, shedding, interest }
+        Self {
+            name,
+            id,
+            config,
+            auth,
+            broker,
+            presence,
+            places,
+            admission,
+            budget,
+            metrics,
+            router,
+            shedding,
+            interest,
+        }
     }
 
     /// Whether the node may take traffic, or why not.

@@ -1,6 +1,7 @@
 //! May this identity do this in this channel, and what does the channel keep: namespaces by pattern.
 
 use crate::auth::Identity;
+use crate::outbox::Slow;
 use broker::{Retention, StateLimits};
 use protocol::{Channel, ErrorCode, Refusal};
 use std::fmt;
@@ -94,6 +95,8 @@ pub struct Namespace {
     pub history: Option<Retention>,
     /// The largest payload, where it is smaller than the transport's limit.
     pub max_message_bytes: Option<usize>,
+    /// What becomes of subscribers that do not keep up.
+    pub slow: Slow,
 }
 
 impl Default for Namespace {
@@ -106,6 +109,7 @@ impl Default for Namespace {
             join_leave: true,
             history: Some(Retention { size: 100, ttl: Duration::from_secs(300), state: DEFAULT_STATE }),
             max_message_bytes: None,
+            slow: Slow::Close,
         }
     }
 }
@@ -120,6 +124,7 @@ impl fmt::Display for Namespace {
         writeln!(f, "publish = {:?}", self.publish.as_str())?;
         writeln!(f, "presence = {}", self.presence)?;
         writeln!(f, "join_leave = {}", self.join_leave)?;
+        writeln!(f, "slow = {:?}", self.slow.as_str())?;
         write!(f, "history.size = {}", self.history.map_or(0, |history| history.size))?;
         if let Some(history) = self.history {
             let time = |time| humantime::format_duration(time).to_string();

@@ -61,7 +61,7 @@ export interface History<Data = unknown> {
   publications: Publication<Data>[];
 }
 
-/** Publications that cannot be delivered any more: reload from the application. */
+/** Publications that do not come: ask `history` for those it names, in case it still has them, or reload. */
 export interface Gap {
   channel: string;
   /** The first and the last offset lost, where they are known. */

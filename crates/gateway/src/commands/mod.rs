@@ -44,10 +44,11 @@ pub fn take(local: &Rc<Local>, connection: &Rc<Connection>, decoded: Result<Requ
             _ => false,
         };
         if decoded.is_ok() && (state.waiting.is_some() || (state.under_way > 0 && !overlaps)) {
-            let commands = &mut state.waiting.get_or_insert_default().commands;
-            if commands.len() < WAITING_MAX {
-                commands.push_back(decoded);
-                return;
+            let waiting = state.waiting.get_or_insert_default();
+            if waiting.commands.len() < WAITING_MAX {
+                waiting.bytes += weight(&decoded);
+                waiting.commands.push_back(decoded);
+                return local.recount(&mut state);
             }
             too_many = true;
         }
@@ -59,6 +60,17 @@ pub fn take(local: &Rc<Local>, connection: &Rc<Connection>, decoded: Result<Requ
         }
         decoded => carry_out(local, connection, decoded),
     }
+}
+
+/// About what a command holds while it waits.
+fn weight(decoded: &Result<Request, Malformed>) -> usize {
+    let payload = match decoded.as_ref().map(|request| &request.command) {
+        Ok(Command::Publish(publish)) => publish.data.bytes.len(),
+        Ok(Command::Send(send)) => send.data.bytes.len(),
+        Ok(Command::Auth { token }) => token.len(),
+        _ => 0,
+    };
+    payload + size_of::<Request>()
 }
 
 /// Waits until nothing waits for the connection's socket: what follows may be larger than its outbox.
@@ -91,13 +103,18 @@ fn resume(local: &Rc<Local>, connection: &Rc<Connection>) {
                 return;
             }
             let Some(waiting) = &mut state.waiting else { return };
-            match waiting.commands.pop_front() {
-                Some(next) => next,
+            let next = waiting.commands.pop_front();
+            match &next {
+                Some(next) => waiting.bytes -= weight(next),
                 None => {
                     waiting.done.notify_one();
                     state.waiting = None;
-                    return;
                 }
+            }
+            local.recount(&mut state);
+            match next {
+                Some(next) => next,
+                None => return,
             }
         };
         carry_out(local, connection, next);

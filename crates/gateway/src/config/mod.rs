@@ -1,5 +1,6 @@
 //! The gateway's configuration: every setting is read here, from the layers of [`settings`], and nowhere else.
 
+mod memory;
 mod namespaces;
 mod redis;
 pub mod settings;
@@ -210,7 +211,25 @@ fn read_worker(s: &mut Settings) -> WorkerConfig {
         bad_messages_max: s
             .parsed("limits.bad_messages", "10", "a connection is closed (4010) after this many")
             .unwrap_or_default(),
-        outbox_bytes: s.size("outbox.bytes", "1MiB", "what may wait for a client that reads slowly (then 4102)", 4096),
+        outbox_bytes: s.size(
+            "outbox.bytes",
+            "1MiB",
+            "what may wait for a client that reads slowly (then as its namespace's `slow` says)",
+            4096,
+        ),
+        budget_bytes: s
+            .get(
+                "outbox.budget",
+                "auto",
+                "what all clients together may make the node hold (then the worst give way); auto: a quarter of its memory",
+                memory::parse_budget,
+            )
+            .unwrap_or_default(),
+        outbox_timeout: s.positive_duration(
+            "outbox.timeout",
+            "30s",
+            "a client that takes nothing of what waits for it is closed (4102)",
+        ),
         ping_interval: s.positive_duration("ping.interval", "25s", "how often a quiet connection is pinged"),
         ping_timeout: s.positive_duration("ping.timeout", "20s", "how long the answer may take (then 4103)"),
         publish_deadline: s.positive_duration("publish.deadline", "2s", "a publication has its answer by then"),

@@ -1,13 +1,14 @@
 //! `[[namespace]]` tables to the policy that channels follow.
 
 use super::settings::{Settings, as_text, parse_flag, parse_size};
+use crate::outbox::Slow;
 use crate::policy::{Access, DEFAULT_STATE, Namespace, Policy};
 use broker::{Retention, StateLimits};
 use serde_json::{Map, Value};
 use std::time::Duration;
 
 const KEYS: &str = "pattern, subscribe, publish, presence, join_leave, history.size, history.ttl, state.keys, state.bytes, \
-                    state.ttl, max_message";
+                    state.ttl, max_message, slow";
 
 /// Reads the tables; faults go to `settings`. Without any, one namespace takes every channel.
 pub(super) fn read(tables: &[Map<String, Value>], settings: &mut Settings) -> Policy {
@@ -49,6 +50,7 @@ impl Reader {
                 ("subscribe", _) => self.set(key, value, &mut namespace.subscribe, str::parse::<Access>),
                 ("publish", _) => self.set(key, value, &mut namespace.publish, str::parse::<Access>),
                 ("presence", _) => self.set(key, value, &mut namespace.presence, parse_flag),
+                ("slow", _) => self.set(key, value, &mut namespace.slow, str::parse::<Slow>),
                 ("join_leave", _) => self.set(key, value, &mut namespace.join_leave, parse_flag),
                 ("max_message", _) => {
                     namespace.max_message_bytes = self.parse(key, value, parse_size);

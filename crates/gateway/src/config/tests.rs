@@ -1,6 +1,7 @@
 //! Configuration as its users meet it: layers, and faults that name the key and the fix.
 
 use super::*;
+use crate::outbox::Slow;
 use crate::policy::Access;
 use std::collections::HashMap;
 
@@ -33,7 +34,7 @@ fn the_environment_wins_over_the_file_and_a_flag_over_both() {
 
 #[test]
 fn every_fault_is_told_at_once_with_its_key_and_a_fix() {
-    let file = file("[[namespace]]\nsubscribe = \"everyone\"\nhistroy = 1\n");
+    let file = file("[[namespace]]\nsubscribe = \"everyone\"\nslow = \"fast\"\nhistroy = 1\n");
     let error = Config::load(&Sources {
         file: Some(file.path()),
         environment: environment(&[
@@ -53,6 +54,7 @@ fn every_fault_is_told_at_once_with_its_key_and_a_fix() {
         "limits.messages (GW_LIMITS__MESSAGES): `fast` is not a rate",
         "--set nonsense: write key=value",
         "namespace 1: subscribe: `everyone`",
+        "namespace 1: slow: `fast`: close, drop_oldest or latest",
         "namespace 1: histroy: is not a setting of a namespace",
         "namespace 1: pattern: is missing",
     ] {
@@ -95,8 +97,15 @@ fn a_secret_that_is_set_but_empty_opens_nothing() {
 
 #[test]
 fn values_that_would_stop_everything_are_faults() {
-    let wrong =
-        ["ping.timeout=0s", "ping.interval=0s", "outbox.bytes=0", "limits.max_message=0", "limits.messages=0/s"];
+    let wrong = [
+        "ping.timeout=0s",
+        "ping.interval=0s",
+        "outbox.bytes=0",
+        "outbox.budget=0",
+        "outbox.timeout=0s",
+        "limits.max_message=0",
+        "limits.messages=0/s",
+    ];
     let error = Config::from_overrides(&wrong).expect_err("faults");
     assert_eq!(error.0.len(), wrong.len(), "{error}");
 }
@@ -105,7 +114,7 @@ fn values_that_would_stop_everything_are_faults() {
 fn namespaces_are_tried_in_order() {
     let file = file(
         "[[namespace]]\npattern = \"chat:*\"\npublish = \"authenticated\"\nhistory.size = 0\n\
-         [[namespace]]\npattern = \"*\"\npresence = false\nhistory.size = 5\nhistory.ttl = \"1m\"\n",
+         [[namespace]]\npattern = \"*\"\npresence = false\nhistory.size = 5\nhistory.ttl = \"1m\"\nslow = \"latest\"\n",
     );
     let config = Config::load(&Sources { file: Some(file.path()), environment: environment(&[]), overrides: vec![] })
         .expect("namespaces");
@@ -114,6 +123,7 @@ fn namespaces_are_tried_in_order() {
     let other = config.policy.namespace("news").expect("other");
     assert_eq!(other.history.map(|h| (h.size, h.ttl)), Some((5, Duration::from_secs(60))));
     assert!(!other.presence);
+    assert_eq!((chat.slow, other.slow), (Slow::Close, Slow::Latest));
 }
 
 #[test]

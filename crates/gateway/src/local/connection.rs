@@ -55,8 +55,8 @@ pub struct State {
     pub is_dirty: bool,
     /// A task waits for its socket to take more.
     pub is_writing: bool,
-    /// What of the outbox the gauge has been told.
-    pub counted_bytes: usize,
+    /// What gauge and budget have been told.
+    pub counted: Counted,
     /// Commands that others have to wait for.
     pub under_way: u32,
     /// Commands that wait for those: a client may subscribe and publish in one breath.
@@ -69,6 +69,15 @@ pub struct State {
     pub away_ms: u32,
     /// Why it ended, once it has.
     pub ended: Option<CloseCode>,
+}
+
+/// What a connection makes its worker hold, in bytes as far as 32 bits go.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// What waits for a socket that is behind, shared or not.
+    pub waits: u32,
+    /// What is this connection's alone: of that, of commands that wait, and of messages that have half arrived.
+    pub held: u32,
 }
 
 /// A connection's deadlines, in ticks of its worker.
@@ -93,6 +102,8 @@ pub struct Times {
 pub struct Waiting {
     /// The commands.
     pub commands: VecDeque<Result<Request, Malformed>>,
+    /// About what they hold.
+    pub bytes: usize,
     /// Nothing more is read from the socket until this.
     pub done: Rc<Notify>,
 }
@@ -125,7 +136,7 @@ impl Connection {
             times,
             is_dirty: false,
             is_writing: false,
-            counted_bytes: 0,
+            counted: Counted::default(),
             under_way: 0,
             waiting: None,
             publishing: 0,
@@ -156,9 +167,9 @@ impl Connection {
     }
 
     /// Writes what waits, as far as the kernel takes it; tells how many calls and bytes that were.
-    pub fn flush(&self) -> io::Result<(Flushed, Written)> {
+    pub fn flush(&self, now: Tick) -> io::Result<(Flushed, Written)> {
         let mut written = Written::default();
-        let flushed = self.state.borrow_mut().outbox.flush(|slices| {
+        let flushed = self.state.borrow_mut().outbox.flush(now, |slices| {
             written.calls += 1;
             let taken = self.socket.try_write(slices)?;
             written.bytes += taken as u64;

@@ -4,7 +4,7 @@ use super::Local;
 use super::connection::Connection;
 use super::timers::ticks;
 use crate::session::{Phase, Stage, Subscription};
-use crate::websocket::close_frame;
+use crate::websocket::{Reader, close_frame};
 use protocol::{Cause, Channel, CloseCode, Outgoing, Push, Reconnect};
 use std::rc::Rc;
 use std::time::Duration;
@@ -56,6 +56,8 @@ impl Local {
             state.ended = Some(code);
             state.session.phase = Phase::Closing;
             state.waiting.take().inspect(|waiting| waiting.done.notify_one());
+            // Nothing that comes from here on is looked at.
+            state.reader = Reader::default();
             match code {
                 CloseCode::SlowConsumer => state.outbox.replace_by(last_frame),
                 // One small frame more than the bound, once.
@@ -63,11 +65,9 @@ impl Local {
                     let _ = state.outbox.push_own(last_frame, usize::MAX);
                 }
             }
+            self.recount(&mut state);
         }
         self.node.metrics.closed(code);
-        if code == CloseCode::SlowConsumer {
-            self.node.metrics.slow_consumers.inc();
-        }
         self.set_phase_end(connection, ticks(CLOSING_TIMEOUT));
         self.mark_dirty(connection);
         self.undo(connection, parting);
@@ -78,10 +78,10 @@ impl Local {
         connection.socket.shutdown();
         let abrupt = {
             let mut state = connection.state.borrow_mut();
-            self.node.metrics.outbox_bytes.sub(state.counted_bytes as i64);
-            state.counted_bytes = 0;
             state.outbox.clear();
             state.waiting.take().inspect(|waiting| waiting.done.notify_one());
+            state.reader = Reader::default();
+            self.recount(&mut state);
             state.session.phase = Phase::Closing;
             state.ended.replace(CloseCode::Normal).is_none()
         };

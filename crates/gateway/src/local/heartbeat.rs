@@ -2,6 +2,7 @@
 
 use super::Local;
 use super::connection::{Connection, Times};
+use super::flushing::Reason;
 use super::timers::{TICK_MS, Tick, ticks};
 use crate::session::Phase;
 use crate::websocket::ping_frame;
@@ -22,6 +23,8 @@ enum Due {
     Ping,
     TellExpiry(Tick),
     Close(CloseCode),
+    /// Something waits for its socket, and nothing has been taken for too long.
+    CloseStalled,
     /// The other side has had its time to answer the close.
     Abandon,
 }
@@ -31,12 +34,13 @@ impl Local {
     pub fn check_timers(&self) {
         self.hub.borrow_mut().forget_stale(Instant::now());
         let now = self.tick();
-        let silent = now.saturating_sub(self.checked.replace(now));
+        let silent = now.saturating_sub(self.recent_tick.replace(now));
         if silent >= ticks(STANDSTILL) {
             for connection in self.connections.borrow().values() {
                 let mut state = connection.state.borrow_mut();
                 let phase = state.session.phase;
                 state.times.forgive(phase, now, silent);
+                state.outbox.forgive(now);
             }
         }
         let due = self.wheel.borrow_mut().advance(now);
@@ -49,21 +53,20 @@ impl Local {
     }
 
     fn check(&self, connection: &Rc<Connection>, now: Tick) {
-        let (phase, times) = {
+        let (phase, times, stalled_since) = {
             let mut state = connection.state.borrow_mut();
             if state.waiting.is_some() {
                 // Its socket is not read while commands wait: silence says nothing.
                 state.times.heard = now;
                 state.times.pinged = None;
             }
-            (state.session.phase, state.times)
+            (state.session.phase, state.times, state.outbox.stalled_since())
         };
         // An entry that a later one has replaced.
         if times.due > now {
             return;
         }
-        let config = &self.node.config.worker;
-        match due(phase, &times, now, ticks(config.ping_interval), ticks(config.ping_timeout)) {
+        match due(phase, &times, stalled_since, now, &self.patience()) {
             Some(Due::Ping) => self.ping(connection, now),
             Some(Due::TellExpiry(left)) => {
                 connection.state.borrow_mut().times.expiry_told = true;
@@ -71,6 +74,7 @@ impl Local {
                 self.send(connection, &Outgoing::Push(Push::Expiring { in_ms }));
             }
             Some(Due::Close(code)) => return self.close(connection, code),
+            Some(Due::CloseStalled) => return self.close_slow(connection, Reason::Stalled),
             Some(Due::Abandon) => {
                 connection.task.get().inspect(|task| task.abort());
                 return;
@@ -88,12 +92,15 @@ impl Local {
     }
 
     /// Has the connection looked at when the next of its deadlines comes.
-    fn set_timer(&self, connection: &Rc<Connection>) {
-        let config = &self.node.config.worker;
+    pub(super) fn set_timer(&self, connection: &Rc<Connection>) {
         let mut state = connection.state.borrow_mut();
-        let next =
-            next_look(state.session.phase, &state.times, ticks(config.ping_interval), ticks(config.ping_timeout));
+        let next = next_look(state.session.phase, &state.times, state.outbox.stalled_since(), &self.patience());
         state.times.due = self.wheel.borrow_mut().set(connection.number, next);
+    }
+
+    fn patience(&self) -> Patience {
+        let config = &self.node.config.worker;
+        Patience { ping: ticks(config.ping_interval), pong: ticks(config.ping_timeout), stall: self.stall_ticks() }
     }
 
     /// The present phase ends so many ticks from now.
@@ -127,13 +134,26 @@ impl Times {
     }
 }
 
-fn due(phase: Phase, times: &Times, now: Tick, interval: Tick, timeout: Tick) -> Option<Due> {
+/// How long what may take, in ticks.
+struct Patience {
+    /// A quiet connection is pinged after that.
+    ping: Tick,
+    /// Its answer.
+    pong: Tick,
+    /// A socket that takes nothing.
+    stall: Tick,
+}
+
+fn due(phase: Phase, times: &Times, stalled_since: Option<Tick>, now: Tick, patience: &Patience) -> Option<Due> {
     let phase_over = times.phase_ends.is_some_and(|end| end <= now);
     match phase {
         Phase::Closing if phase_over => return Some(Due::Abandon),
         Phase::Closing => return None,
         Phase::Connecting if phase_over => return Some(Due::Close(CloseCode::Unauthenticated)),
         Phase::Connecting | Phase::Ready => {}
+    }
+    if stalled_since.is_some_and(|since| since.saturating_add(patience.stall) <= now) {
+        return Some(Due::CloseStalled);
     }
     if let Some(expires) = times.expires {
         if expires <= now {
@@ -144,22 +164,25 @@ fn due(phase: Phase, times: &Times, now: Tick, interval: Tick, timeout: Tick) ->
         }
     }
     match times.pinged {
-        Some(pinged) => (pinged + timeout <= now).then_some(Due::Close(CloseCode::PingTimeout)),
-        None => (times.heard + interval <= now).then_some(Due::Ping),
+        Some(pinged) => (pinged.saturating_add(patience.pong) <= now).then_some(Due::Close(CloseCode::PingTimeout)),
+        None => (times.heard.saturating_add(patience.ping) <= now).then_some(Due::Ping),
     }
 }
 
-fn next_look(phase: Phase, times: &Times, interval: Tick, timeout: Tick) -> Tick {
+fn next_look(phase: Phase, times: &Times, stalled_since: Option<Tick>, patience: &Patience) -> Tick {
     let mut next = times.phase_ends.unwrap_or(Tick::MAX);
     if phase == Phase::Closing {
         return next;
+    }
+    if let Some(since) = stalled_since {
+        next = next.min(since.saturating_add(patience.stall));
     }
     if let Some(expires) = times.expires {
         next = next.min(if times.expiry_told { expires } else { expires.saturating_sub(ticks(EXPIRY_NOTICE)) });
     }
     next.min(match times.pinged {
-        Some(pinged) => pinged.saturating_add(timeout),
-        None => times.heard.saturating_add(interval),
+        Some(pinged) => pinged.saturating_add(patience.pong),
+        None => times.heard.saturating_add(patience.ping),
     })
 }
 
@@ -170,8 +193,20 @@ mod tests {
     const TIMES: Times =
         Times { heard: 100, pinged: None, phase_ends: None, expires: None, expiry_told: false, due: 0 };
 
+    const PATIENCE: Patience = Patience { ping: 100, pong: 80, stall: 120 };
+
     fn at(times: &Times, now: Tick) -> Option<Due> {
-        due(Phase::Ready, times, now, 100, 80)
+        due(Phase::Ready, times, None, now, &PATIENCE)
+    }
+
+    #[test]
+    fn a_socket_that_takes_nothing_is_closed_in_time_however_much_its_client_says() {
+        let talks = Times { heard: 1000, ..TIMES };
+        let stalled = |now| due(Phase::Ready, &talks, Some(900), now, &PATIENCE);
+        assert_eq!(stalled(1019), None);
+        assert_eq!(stalled(1020), Some(Due::CloseStalled));
+        assert_eq!(next_look(Phase::Ready, &talks, Some(900), &PATIENCE), 1020);
+        assert_eq!(due(Phase::Closing, &talks, Some(900), 5000, &PATIENCE), None, "that has its own end");
     }
 
     #[test]
@@ -200,7 +235,7 @@ mod tests {
     #[test]
     fn whoever_shows_no_token_in_time_is_closed_and_a_closing_one_is_let_go() {
         let times = Times { phase_ends: Some(140), ..TIMES };
-        let due_in = |phase, now| due(phase, &times, now, 100, 80);
+        let due_in = |phase, now| due(phase, &times, None, now, &PATIENCE);
         assert_eq!(due_in(Phase::Connecting, 139), None);
         assert_eq!(due_in(Phase::Connecting, 140), Some(Due::Close(CloseCode::Unauthenticated)));
         assert_eq!(due_in(Phase::Closing, 139), None);
@@ -211,21 +246,24 @@ mod tests {
     fn a_worker_that_stood_still_holds_it_against_nobody() {
         let mut pinged = Times { pinged: Some(150), ..TIMES };
         let mut connecting = Times { phase_ends: Some(160), ..TIMES };
-        assert_eq!(due(Phase::Ready, &pinged, 240, 100, 80), Some(Due::Close(CloseCode::PingTimeout)));
+        assert_eq!(due(Phase::Ready, &pinged, None, 240, &PATIENCE), Some(Due::Close(CloseCode::PingTimeout)));
         pinged.forgive(Phase::Ready, 240, 80);
         connecting.forgive(Phase::Connecting, 240, 80);
-        assert_eq!(due(Phase::Ready, &pinged, 240, 100, 80), None);
-        assert_eq!(due(Phase::Connecting, &connecting, 239, 100, 80), None);
-        assert_eq!(due(Phase::Connecting, &connecting, 240, 100, 80), Some(Due::Close(CloseCode::Unauthenticated)));
+        assert_eq!(due(Phase::Ready, &pinged, None, 240, &PATIENCE), None);
+        assert_eq!(due(Phase::Connecting, &connecting, None, 239, &PATIENCE), None);
+        assert_eq!(
+            due(Phase::Connecting, &connecting, None, 240, &PATIENCE),
+            Some(Due::Close(CloseCode::Unauthenticated))
+        );
     }
 
     #[test]
     fn the_next_look_is_at_the_nearest_deadline() {
-        assert_eq!(next_look(Phase::Ready, &TIMES, 100, 80), 200);
-        assert_eq!(next_look(Phase::Ready, &Times { pinged: Some(150), ..TIMES }, 100, 80), 230);
-        assert_eq!(next_look(Phase::Connecting, &Times { phase_ends: Some(120), ..TIMES }, 100, 80), 120);
+        assert_eq!(next_look(Phase::Ready, &TIMES, None, &PATIENCE), 200);
+        assert_eq!(next_look(Phase::Ready, &Times { pinged: Some(150), ..TIMES }, None, &PATIENCE), 230);
+        assert_eq!(next_look(Phase::Connecting, &Times { phase_ends: Some(120), ..TIMES }, None, &PATIENCE), 120);
         let expiring = Times { expires: Some(300), ..TIMES };
-        assert_eq!(next_look(Phase::Ready, &expiring, 100, 80), 300 - ticks(EXPIRY_NOTICE));
-        assert_eq!(next_look(Phase::Closing, &Times { phase_ends: Some(500), ..TIMES }, 100, 80), 500);
+        assert_eq!(next_look(Phase::Ready, &expiring, None, &PATIENCE), 300 - ticks(EXPIRY_NOTICE));
+        assert_eq!(next_look(Phase::Closing, &Times { phase_ends: Some(500), ..TIMES }, None, &PATIENCE), 500);
     }
 }

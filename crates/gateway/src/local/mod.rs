@@ -3,6 +3,7 @@
 
 pub mod connection;
 pub mod ending;
+pub mod flushing;
 pub mod heartbeat;
 pub mod shedding;
 pub mod timers;
@@ -10,8 +11,8 @@ pub mod timers;
 use crate::hub::Hub;
 use crate::limit::Bucket;
 use crate::node::Node;
+use crate::outbox::Meter;
 use crate::websocket::Frames;
-use bytes::Bytes;
 use connection::{Connection, Opened, Times};
 use protocol::{CloseCode, Origin, Outgoing, Publication, Push, Refusal, Reply, Text, Welcome};
 use shedding::Going;
@@ -60,9 +61,18 @@ pub struct Local {
     pub going: RefCell<Option<Going>>,
     /// Told when the last connection has gone.
     pub emptied: Notify,
+    /// What this worker holds of frames that many sockets share.
+    pub meter: Meter,
+    /// What of that waits for somebody, and does not merely leave at the end of this turn.
+    shared_held: Cell<usize>,
+    /// Set while the end of a turn writes.
+    pub is_flushing: Cell<bool>,
+    /// What its connections hold beside that.
+    held: Cell<usize>,
+    /// The tick that the timers were looked at last, for what need not be more exact.
+    recent_tick: Cell<Tick>,
     dirty: RefCell<Vec<Rc<Connection>>>,
     wheel: RefCell<Wheel>,
-    checked: Cell<Tick>,
     began: Instant,
     next_number: Cell<u32>,
 }
@@ -82,9 +92,13 @@ impl Local {
             stopping: Cell::new(None),
             going: RefCell::default(),
             emptied: Notify::new(),
+            meter: Meter::default(),
+            shared_held: Cell::new(0),
+            is_flushing: Cell::new(false),
+            held: Cell::new(0),
+            recent_tick: Cell::new(0),
             dirty: RefCell::default(),
             wheel: RefCell::default(),
-            checked: Cell::new(0),
             began: Instant::now(),
             next_number: Cell::new(0),
         })
@@ -176,7 +190,11 @@ impl Local {
         let mut frames = Frames::new(&mut buffer);
         connection.encoding().encode(&Outgoing::Reply { id, reply }, &mut frames);
         if !buffer.is_empty() && !connection.has_ended() {
-            let _ = connection.state.borrow_mut().outbox.push_own(&buffer, usize::MAX);
+            {
+                let mut state = connection.state.borrow_mut();
+                let _ = state.outbox.push_own(&buffer, usize::MAX);
+                self.recount(&mut state);
+            }
             self.mark_dirty(connection);
         }
     }
@@ -206,62 +224,6 @@ impl Local {
         if let Some(code) = close {
             self.close(connection, code);
         }
-    }
-
-    /// Puts a connection's own frames into its outbox.
-    pub fn send_frames(&self, connection: &Rc<Connection>, frames: &[u8]) {
-        if frames.is_empty() || connection.has_ended() {
-            return;
-        }
-        let limit = self.node.config.worker.outbox_bytes;
-        let pushed = connection.state.borrow_mut().outbox.push_own(frames, limit);
-        match pushed {
-            Ok(()) => self.mark_dirty(connection),
-            Err(_full) => self.close(connection, CloseCode::SlowConsumer),
-        }
-    }
-
-    /// Puts frames that many share into a connection's outbox; false if it is too slow for them and now closing.
-    pub fn send_shared(&self, connection: &Rc<Connection>, frames: &Bytes) -> bool {
-        let pushed = {
-            let mut state = connection.state.borrow_mut();
-            if state.ended.is_some() {
-                return false;
-            }
-            state.outbox.push_shared(frames, self.node.config.worker.outbox_bytes)
-        };
-        match pushed {
-            Ok(()) => {
-                self.mark_dirty(connection);
-                true
-            }
-            Err(_full) => {
-                self.close(connection, CloseCode::SlowConsumer);
-                false
-            }
-        }
-    }
-
-    /// Has a connection flushed at the end of the turn.
-    pub fn mark_dirty(&self, connection: &Rc<Connection>) {
-        {
-            let mut state = connection.state.borrow_mut();
-            // One that waits for its socket is flushed by that.
-            if state.is_dirty || state.is_writing {
-                return;
-            }
-            state.is_dirty = true;
-        }
-        let mut dirty = self.dirty.borrow_mut();
-        dirty.push(connection.clone());
-        if dirty.len() == 1 {
-            self.gathered.notify_one();
-        }
-    }
-
-    /// Those to flush at the end of this turn.
-    pub fn take_dirty(&self) -> Vec<Rc<Connection>> {
-        std::mem::take(&mut self.dirty.borrow_mut())
     }
 
     /// Gathers a publication for the end of the turn.

@@ -69,6 +69,13 @@ impl Reader {
         self.partial.is_some()
     }
 
+    /// What it holds of an incomplete frame or message, in bytes.
+    pub fn held_bytes(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| {
+            partial.frame.capacity() + partial.message.as_ref().map_or(0, |message| message.bytes.capacity())
+        })
+    }
+
     /// Takes what was read and hands on whatever it completes. `input` is unmasked in place.
     ///
     /// # Errors

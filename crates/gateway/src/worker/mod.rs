@@ -35,6 +35,10 @@ pub struct WorkerConfig {
     pub bad_messages_max: u32,
     /// What may wait for one slow reader.
     pub outbox_bytes: usize,
+    /// What all clients together may make the node hold.
+    pub budget_bytes: usize,
+    /// How long a socket may take nothing of what waits for it.
+    pub outbox_timeout: Duration,
     /// How often a quiet connection is pinged.
     pub ping_interval: Duration,
     /// How long its answer may take.
@@ -93,5 +97,6 @@ async fn tick(local: Rc<Local>) {
     loop {
         every.tick().await;
         local.check_timers();
+        local.keep_within_budget();
     }
 }

@@ -106,7 +106,13 @@ fn take_bytes(local: &Rc<Local>, connection: &Rc<Connection>, bytes: &mut [u8]) 
     };
     let limits = ReaderLimits { max_message_bytes: local.node.config.worker.max_message_bytes };
     let fed = reader.feed(bytes, &limits, &mut |event| take_event(local, connection, event));
-    connection.state.borrow_mut().reader = reader;
+    {
+        let mut state = connection.state.borrow_mut();
+        if state.ended.is_none() {
+            state.reader = reader;
+        }
+        local.recount(&mut state);
+    }
     if let Err(code) = fed {
         local.close(connection, code);
     }

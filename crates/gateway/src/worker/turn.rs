@@ -25,6 +25,7 @@ pub(super) async fn take_mail(local: &Rc<Local>, inbox: &Arc<Inbox>) -> CloseCod
         let mail = inbox.take().await;
         let began = Instant::now();
         let stop = handle(local, mail);
+        local.keep_within_budget();
         local.node.metrics.turn_seconds.with_label_values(&["take"]).observe(began.elapsed().as_secs_f64());
         if let Some(code) = stop {
             return code;
@@ -139,7 +140,7 @@ fn fan_out(local: &Rc<Local>, channel: &Channel, deliveries: &[Arc<Delivery>]) {
         (entry.namespace.clone(), subscribers)
     };
     let number_of = |id: &str| local_number(local, id);
-    let turn = Turn { channel, namespace: &namespace, deliveries, number_of: &number_of };
+    let turn = Turn { channel, namespace: &namespace, deliveries, number_of: &number_of, meter: &local.meter };
     let mut shared: [Option<Encoded>; Encoding::ALL.len()] = Default::default();
     let mut delivered = 0;
     for (connection, ahead) in &subscribers {
@@ -157,7 +158,7 @@ fn fan_out(local: &Rc<Local>, channel: &Channel, deliveries: &[Arc<Delivery>]) {
 
 fn hand_out(local: &Rc<Local>, connection: &Rc<Connection>, encoded: &Encoded) -> u64 {
     let (parts, publications) = encoded.parts(connection.number);
-    let all_taken = parts.iter().all(|part| part.is_empty() || local.send_shared(connection, part));
+    let all_taken = parts.iter().all(|part| part.is_empty() || local.send_shared(connection, &encoded.frames, part));
     if let Some(code) = encoded.close {
         local.close(connection, code);
     }
@@ -185,7 +186,10 @@ pub(super) async fn end_turns(local: Rc<Local>) {
         let began = Instant::now();
         publish(&local);
         let delivered = std::mem::take(&mut *local.delivered.borrow_mut());
+        local.is_flushing.set(true);
         flush(&local).await;
+        local.is_flushing.set(false);
+        local.keep_within_budget();
         observe(&local, &delivered);
         local.node.metrics.turn_seconds.with_label_values(&["end"]).observe(began.elapsed().as_secs_f64());
     }
@@ -245,7 +249,7 @@ async fn flush(local: &Rc<Local>) {
 
 /// Writes what waits for a socket in one call, if the kernel takes it; else a task waits until it takes more.
 fn flush_one(local: &Rc<Local>, connection: &Rc<Connection>) {
-    if try_flush(local, connection) == Flushed::Blocked {
+    if local.try_flush(connection) == Flushed::Blocked {
         connection.state.borrow_mut().is_writing = true;
         tokio::task::spawn_local(write_on(local.clone(), connection.clone()));
     }
@@ -253,35 +257,9 @@ fn flush_one(local: &Rc<Local>, connection: &Rc<Connection>) {
 
 async fn write_on(local: Rc<Local>, connection: Rc<Connection>) {
     while connection.socket.writable().await.is_ok() {
-        if try_flush(&local, &connection) == Flushed::All {
+        if local.try_flush(&connection) == Flushed::All {
             break;
         }
     }
     connection.state.borrow_mut().is_writing = false;
-}
-
-/// A broken socket takes nothing any more: its reading task finds that out as well, and ends the connection.
-fn try_flush(local: &Local, connection: &Connection) -> Flushed {
-    let outcome = connection.flush();
-    let metrics = &local.node.metrics;
-    let mut state = connection.state.borrow_mut();
-    let (flushed, written) = match outcome {
-        Ok(done) => done,
-        Err(_) => {
-            state.outbox.clear();
-            (Flushed::All, Default::default())
-        }
-    };
-    metrics.writes.inc_by(written.calls);
-    metrics.bytes_out.inc_by(written.bytes);
-    let waits = if flushed == Flushed::All { 0 } else { state.outbox.bytes() };
-    metrics.outbox_bytes.add(waits as i64 - state.counted_bytes as i64);
-    state.counted_bytes = waits;
-    if flushed == Flushed::All {
-        state.drained.take().inspect(|drained| drained.notify_waiters());
-        if state.ended.is_some() {
-            connection.socket.shutdown_write();
-        }
-    }
-    flushed
 }

@@ -63,6 +63,14 @@ impl Encoding {
         self as usize
     }
 
+    /// Whether a client can be told that it missed something, and stays.
+    pub const fn tells_gaps(self) -> bool {
+        match self {
+            Self::Json => true,
+            Self::Raw => false,
+        }
+    }
+
     /// Writes anything that goes to a client.
     pub fn encode(self, outgoing: &Outgoing, out: &mut dyn Messages) {
         match self {
