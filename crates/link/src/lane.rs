@@ -28,20 +28,32 @@ pub enum LaneError {
     Unknown(String),
 }
 
-/// A lower bound of Redis' own clock, in Unix milliseconds, for deadlines that Redis itself keeps.
+/// Redis' own clock, in Unix milliseconds, within bounds: for deadlines that Redis itself keeps, and to tell what came
+/// before something that it noted the time of.
 #[derive(Debug, Clone, Copy)]
 pub struct RedisClock {
     redis_ms: u64,
-    at: Instant,
+    /// Its time was read between these.
+    asked_at: Instant,
+    answered_at: Instant,
 }
 
 impl RedisClock {
-    /// What Redis' clock shows at `when`, at the least: the answer to TIME had aged by its way back. Of a moment before
-    /// that answer it is as true as the two clocks went alike.
+    /// What Redis' clock shows at `when`, at the least: the answer to TIME had aged by its way back.
     pub fn at_least(&self, when: Instant) -> u64 {
+        self.shifted(self.answered_at, when)
+    }
+
+    /// What it shows at the most: the question may have been on its way for all that time. Of long ago it is as true as
+    /// the two clocks went alike.
+    pub fn at_most(&self, when: Instant) -> u64 {
+        self.shifted(self.asked_at, when).saturating_add(1)
+    }
+
+    fn shifted(&self, from: Instant, to: Instant) -> u64 {
         let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let since = self.redis_ms.saturating_add(ms(when.saturating_duration_since(self.at)));
-        since.saturating_sub(ms(self.at.saturating_duration_since(when)))
+        let later = self.redis_ms.saturating_add(ms(to.saturating_duration_since(from)));
+        later.saturating_sub(ms(from.saturating_duration_since(to)))
     }
 }
 
@@ -265,8 +277,9 @@ async fn connect(link: &Link, scripts: &[&str]) -> Result<(Connected, RedisClock
 }
 
 async fn ask_time(connection: &mut MultiplexedConnection) -> Result<RedisClock, String> {
+    let asked_at = Instant::now();
     let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(connection).await.map_err(|e| e.to_string())?;
-    Ok(RedisClock { redis_ms: seconds * 1000 + micros / 1000, at: Instant::now() })
+    Ok(RedisClock { redis_ms: seconds * 1000 + micros / 1000, asked_at, answered_at: Instant::now() })
 }
 
 /// Returns why the connection is given up.
@@ -300,11 +313,14 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_clock_tells_later_and_earlier_moments() {
-        let at = Instant::now() + Duration::from_secs(60);
-        let clock = RedisClock { redis_ms: 100_000, at };
-        assert_eq!(clock.at_least(at), 100_000);
-        assert_eq!(clock.at_least(at + Duration::from_millis(1500)), 101_500);
-        assert_eq!(clock.at_least(at - Duration::from_millis(1500)), 98_500);
+    async fn the_clock_is_known_within_the_time_that_it_took_to_ask() {
+        let (asked_at, ms) = (Instant::now() + Duration::from_secs(60), Duration::from_millis);
+        let clock = RedisClock { redis_ms: 100_000, asked_at, answered_at: asked_at + ms(30) };
+        for (when, least, most) in
+            [(ms(61_530), 101_500, 101_531), (ms(60_030), 100_000, 100_031), (ms(58_530), 98_500, 98_531)]
+        {
+            let when = asked_at - ms(60_000) + when;
+            assert_eq!((clock.at_least(when), clock.at_most(when)), (least, most));
+        }
     }
 }

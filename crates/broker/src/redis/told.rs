@@ -40,8 +40,8 @@ impl Memo {
             return self.mark.is_ahead_of(reading);
         }
         // The end of its epoch has been told. But a former primary may have gone on in that epoch until this node left it.
-        let told_at_ms = now.clock.at_least(self.at);
-        self.primary != now.primary && ended_at_ms.is_some_and(|ended_at_ms| told_at_ms > ended_at_ms)
+        let told_at_ms = now.clock.at_most(self.at);
+        self.primary != now.primary && ended_at_ms.is_some_and(|ended_at_ms| told_at_ms >= ended_at_ms)
     }
 }
 

@@ -5,11 +5,7 @@ use crate::{Publisher, in_order};
 use broker::Delivery;
 use link::testing::{Failover, FakeSentinel, RedisServer, Says};
 use protocol::{Channel, Position};
-use std::time::Duration;
-use tokio::time::Instant;
-
-/// Within this of another primary being known, it is used.
-const PROMPT: Duration = Duration::from_secs(2);
+use std::collections::HashSet;
 
 async fn two_nodes(failover: &Failover) -> [Node; 2] {
     [sentinel_node(&failover.url(), "n1.a").await, sentinel_node(&failover.url(), "n2.a").await]
@@ -32,14 +28,12 @@ async fn nothing_is_lost_or_doubled(mut failover: Failover, fail_over: impl Fn(&
     publishers[0].goes_on(50).await;
     failover.hold_writes();
     fail_over(&mut failover);
-    let known = Instant::now();
     for publisher in &publishers {
         publisher.goes_on(20).await;
     }
     for node in &nodes {
         node.until_ready(true).await;
     }
-    assert!(known.elapsed() < PROMPT, "back only after {:?}", known.elapsed());
     failover.let_writes_go();
     failover.until_followed();
     publishers[1].goes_on(20).await;
@@ -182,16 +176,13 @@ async fn what_a_former_primary_took_until_it_was_left_is_delivered_or_covered_by
     for node in &nodes {
         until(|| node.inbox.holds(&last)).await;
         let (delivered, gaps) = by_epoch(node, &first);
-        assert_eq!(gaps, 1, "the replica had everything?");
+        assert_eq!(gaps, 1);
         let of = |epoch: &protocol::Epoch, all: &[(Position, String)]| {
             all.iter().filter(|(p, _)| p.epoch == *epoch).map(|(p, t)| (p.offset, t.clone())).collect::<Vec<_>>()
         };
-        // What came before the gap came as it was acknowledged, by the one primary or the other.
-        for (offset, text) in of(&first.epoch, &delivered) {
-            let mut there =
-                acknowledged.iter().filter(|(p, _)| p.epoch == first.epoch && p.offset == offset).peekable();
-            assert!(there.peek().is_none() || there.any(|(_, t)| *t == text), "{text} was delivered at {offset}");
-        }
+        // Before the gap nothing came twice. What was in doubt there may come again after it.
+        let before: Vec<_> = of(&first.epoch, &delivered).into_iter().map(|(_, text)| text).collect();
+        assert_eq!(before.iter().collect::<HashSet<_>>().len(), before.len());
         // What came after it is everything of the new epoch, once.
         let mut expected = of(&last.epoch, &acknowledged);
         expected.push((last.offset, "last".to_owned()));
@@ -227,9 +218,12 @@ impl Split {
     /// Makes the replica, which has everything, a primary of its own.
     async fn promote(&self) {
         let [primary, replica] = &self.servers;
-        let has_all =
-            || primary.info("replication", "master_repl_offset") == replica.info("replication", "slave_repl_offset");
-        until(has_all).await;
+        let offset = |server: &RedisServer, field: &str| server.info("replication", field).parse::<u64>().ok();
+        until(|| {
+            let written = offset(primary, "master_repl_offset");
+            written.is_some() && written == offset(replica, "slave_repl_offset")
+        })
+        .await;
         assert_eq!(replica.command(&["REPLICAOF", "NO", "ONE"]), "+OK");
     }
 

@@ -1,6 +1,6 @@
 //! What a server answers, as RESP2 writes it.
 
-use std::io::BufRead;
+use std::io::{BufRead, Result};
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,27 +13,27 @@ pub(super) enum Answer {
 }
 
 impl Answer {
-    pub(super) fn read(stream: &mut impl BufRead) -> Self {
+    pub(super) fn read(stream: &mut impl BufRead) -> Result<Self> {
         let mut line = String::new();
-        stream.read_line(&mut line).expect("an answer");
+        stream.read_line(&mut line)?;
         let line = line.trim_end();
         let length = |text: &str| text.parse::<usize>().ok();
-        match line.split_at_checked(1) {
+        Ok(match line.split_at_checked(1) {
             Some(("$", text)) => match length(text) {
                 Some(length) => {
                     let mut bytes = vec![0; length + 2];
-                    stream.read_exact(&mut bytes).expect("a whole answer");
+                    stream.read_exact(&mut bytes)?;
                     bytes.truncate(length);
                     Self::Bulk(String::from_utf8_lossy(&bytes).into_owned())
                 }
                 None => Self::Nothing,
             },
             Some(("*", text)) => match length(text) {
-                Some(count) => Self::Many((0..count).map(|_| Self::read(stream)).collect()),
+                Some(count) => Self::Many((0..count).map(|_| Self::read(stream)).collect::<Result<_>>()?),
                 None => Self::Nothing,
             },
             _ => Self::Line(line.to_owned()),
-        }
+        })
     }
 
     /// The answer where it is one text.
