@@ -25,6 +25,8 @@ need_redis() { have redis-server || install_from_debian redis-server redis-serve
 need_node() { have npm || install_from_debian npm npm; }
 need_chromium() { have chromium || install_from_debian chromium chromium; }
 need_nginx() { have nginx || install_from_debian nginx nginx; }
+# Lies to a process about the time; the program `faketime` comes with the library that does it.
+need_faketime() { have faketime || install_from_debian faketime faketime; }
 
 # install_from_debian COMMAND PACKAGE: installs the package that brings the command; no service of it is started.
 install_from_debian() {

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
 /// The bound of the delay between attempts: Redis is found again well within 2 s of being back.
-const RETRY_CEILING: Duration = Duration::from_secs(1);
+const RETRY_CEILING: Duration = Duration::from_millis(500);
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 
 /// Why a flight of commands brought no answers.

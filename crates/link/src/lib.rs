@@ -33,7 +33,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a connection attempt may take before the next one begins.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+///
+/// An attempt that was made while the network was away hangs until its end, so this and the longest pause between attempts
+/// (500 ms) bound how long after the outage a node is back: within 2 s.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why a link could not be made. Nothing has been connected yet: a Redis that is down is not among these.
 #[derive(Debug, thiserror::Error)]

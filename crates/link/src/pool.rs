@@ -1,14 +1,18 @@
 //! Connections for reads that may wait, kept for the next one as long as they lead to the present primary.
 
+use crate::LinkError;
 use crate::primary::{ConnectError, Connected, Primaries};
-use crate::{CONNECT_TIMEOUT, LinkError};
 use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 use std::ops::{Deref, DerefMut};
+use std::time::Duration;
 
 /// Connections kept for reads: members, counts, histories.
 const POOL_SIZE: usize = 8;
+
+/// How long a reading may wait for a connection, free or new.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Connections for reads that may wait.
 pub type Pool = managed::Pool<Connections>;
@@ -60,9 +64,9 @@ pub(crate) fn pool(primaries: Primaries) -> Result<Pool, LinkError> {
     Pool::builder(Connections(primaries))
         .max_size(POOL_SIZE)
         .runtime(deadpool::Runtime::Tokio1)
-        .wait_timeout(Some(CONNECT_TIMEOUT))
-        .create_timeout(Some(CONNECT_TIMEOUT))
-        .recycle_timeout(Some(CONNECT_TIMEOUT))
+        .wait_timeout(Some(PATIENCE))
+        .create_timeout(Some(PATIENCE))
+        .recycle_timeout(Some(PATIENCE))
         .build()
         .map_err(|e| LinkError::Pool(e.to_string()))
 }

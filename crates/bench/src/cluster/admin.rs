@@ -19,10 +19,10 @@ pub(crate) struct Answer {
 }
 
 /// Asks for a path; `None` when there is no answer in time.
-pub(crate) async fn ask(address: SocketAddr, path: &str) -> Option<Answer> {
+pub(crate) async fn ask(method: &str, address: SocketAddr, path: &str) -> Option<Answer> {
     let asking = async {
         let mut stream = TcpStream::connect(address).await.ok()?;
-        let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.ok()?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.ok()?;

@@ -1,6 +1,7 @@
 //! A cluster of its own for each scenario: a redis-server, gateways as processes, and roads that can fail between them.
 
 mod admin;
+mod nginx;
 mod node;
 mod road;
 
@@ -9,6 +10,7 @@ pub(crate) use road::{Road, Traffic};
 
 use crate::Fault;
 use link::testing::RedisServer;
+use nginx::Nginx;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -35,6 +37,12 @@ history.ttl = "1h"
 pub(crate) struct Plan {
     /// How many nodes.
     pub(crate) nodes: usize,
+    /// Whether clients come through nginx.
+    pub(crate) nginx: bool,
+    /// Whether the nodes' wall clock is one that a scenario sets.
+    pub(crate) false_clock: bool,
+    /// How many files each node may have open.
+    pub(crate) files_max: Option<u32>,
     /// Whether Redis has every write on disk before it answers.
     pub(crate) durable: bool,
     /// Settings of all nodes, `GW_…`.
@@ -44,7 +52,7 @@ pub(crate) struct Plan {
 impl Plan {
     /// So many nodes, with everything at its default and a Redis that keeps its data.
     pub(crate) fn nodes(nodes: usize) -> Self {
-        Self { nodes, durable: true, settings: Vec::new() }
+        Self { nodes, nginx: false, false_clock: false, files_max: None, durable: true, settings: Vec::new() }
             // One connection reads the logs of all channels at the end.
             .setting("GW_LIMITS__MESSAGES", "10000/s burst 10000")
     }
@@ -65,9 +73,10 @@ pub(crate) struct Cluster {
     pub(crate) redis_roads: Vec<Road>,
     /// From the clients to each node.
     pub(crate) client_roads: Vec<Road>,
+    nginx: Option<Nginx>,
     redis: RedisServer,
     binary: PathBuf,
-    settings: Vec<(&'static str, String)>,
+    plan: Plan,
     directory: TempDir,
 }
 
@@ -84,9 +93,10 @@ impl Cluster {
             nodes: Vec::new(),
             redis_roads: Vec::new(),
             client_roads: Vec::new(),
+            nginx: None,
             redis,
             binary: binary.to_owned(),
-            settings: plan.settings.clone(),
+            plan: plan.clone(),
             directory,
         };
         for _ in 0..plan.nodes {
@@ -94,6 +104,10 @@ impl Cluster {
         }
         for node in &mut cluster.nodes {
             node.becomes(true, START_TIMEOUT).await?;
+        }
+        if plan.nginx {
+            let upstreams: Vec<_> = cluster.client_roads.iter().map(Road::address).collect();
+            cluster.nginx = Some(Nginx::start(cluster.directory.path(), &upstreams).await?);
         }
         Ok(cluster)
     }
@@ -103,9 +117,13 @@ impl Cluster {
         let redis = Road::open(SocketAddr::from(([127, 0, 0, 1], self.redis.port()))).await?;
         let file = self.directory.path().join("gateway.toml");
         let mut environment = vec![("GW_REDIS__URL".to_owned(), format!("redis://{}", redis.address()))];
-        environment.extend(self.settings.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+        environment.extend(self.plan.settings.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+        if self.plan.false_clock {
+            environment.extend(self.clock_variables()?);
+        }
         let name = format!("n{}", self.nodes.len() + 1);
         let mut node = Node::new(name, &self.binary, &file, environment)?;
+        node.limit_files(self.plan.files_max);
         node.start()?;
         self.client_roads.push(Road::open(node.public()).await?);
         self.redis_roads.push(redis);
@@ -113,9 +131,47 @@ impl Cluster {
         Ok(())
     }
 
+    /// Has nginx lead new connections to these nodes only.
+    pub(crate) fn lead_to(&self, nodes: &[usize]) -> Result<(), Fault> {
+        let upstreams: Vec<_> = nodes.iter().map(|node| self.client_roads[*node].address()).collect();
+        self.nginx.as_ref().ok_or("this cluster has no nginx")?.lead_to(&upstreams)
+    }
+
+    /// Sets the nodes' wall clock, relative to the real one: `+3600s`.
+    pub(crate) fn set_clock(&self, offset: &str) -> Result<(), Fault> {
+        // In one step: a file that is being written would be read as empty.
+        let file = self.directory.path().join("clock");
+        std::fs::write(file.with_extension("new"), offset)?;
+        Ok(std::fs::rename(file.with_extension("new"), file)?)
+    }
+
+    /// Puts a node under libfaketime, which lies about the wall clock and leaves the monotonic one alone.
+    fn clock_variables(&self) -> Result<Vec<(String, String)>, Fault> {
+        self.set_clock("+0s")?;
+        let folders = std::fs::read_dir("/usr/lib")?.filter_map(Result::ok).map(|entry| entry.path());
+        let library = folders.map(|folder| folder.join("faketime/libfaketime.so.1")).find(|path| path.is_file());
+        let library = library.ok_or("libfaketime is not there (Debian: apt-get install libfaketime)")?;
+        let variables = [
+            ("LD_PRELOAD", library.display().to_string()),
+            ("FAKETIME_TIMESTAMP_FILE", self.directory.path().join("clock").display().to_string()),
+            ("FAKETIME_NO_CACHE", "1".to_owned()),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ];
+        Ok(variables.map(|(key, value)| (key.to_owned(), value)).to_vec())
+    }
+
     /// Where clients find the nodes, by roads that can fail.
     pub(crate) fn client_urls(&self) -> Vec<String> {
+        if let Some(nginx) = &self.nginx {
+            return vec![format!("ws://{}/ws", nginx.address())];
+        }
         self.client_roads.iter().map(|road| format!("ws://{}/ws", road.address())).collect()
+    }
+
+    /// A node that runs.
+    pub(crate) fn running_url(&self) -> Result<String, Fault> {
+        let node = self.nodes.iter().find(|node| node.runs()).ok_or("no node runs")?;
+        Ok(format!("ws://{}/ws", node.public()))
     }
 
     /// Where the nodes are themselves.

@@ -23,6 +23,7 @@ pub(crate) struct Node {
     public: SocketAddr,
     admin: SocketAddr,
     log: PathBuf,
+    files_max: Option<u32>,
     child: Option<Child>,
 }
 
@@ -41,7 +42,7 @@ impl Node {
         set("GW_ADMIN__LISTEN", admin.to_string());
         let log = config.with_file_name(format!("{name}.log"));
         let (binary, config) = (binary.to_owned(), config.to_owned());
-        Ok(Self { name, binary, config, environment, public, admin, log, child: None })
+        Ok(Self { name, binary, config, environment, public, admin, log, files_max: None, child: None })
     }
 
     /// What it is called.
@@ -54,10 +55,28 @@ impl Node {
         self.public
     }
 
+    /// How many files the process may have open, from its next start on.
+    pub(crate) fn limit_files(&mut self, most: Option<u32>) {
+        self.files_max = most;
+    }
+
+    /// Whether it has a process.
+    pub(crate) fn runs(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// Starts the process, which keeps its ports over restarts.
     pub(crate) fn start(&mut self) -> Result<(), Fault> {
         let log = std::fs::File::options().create(true).append(true).open(&self.log)?;
-        let child = Command::new(&self.binary)
+        let mut command = match self.files_max {
+            None => Command::new(&self.binary),
+            Some(most) => {
+                let mut shell = Command::new("/bin/sh");
+                shell.arg("-c").arg(format!("ulimit -n {most}; exec \"$0\" \"$@\"")).arg(&self.binary);
+                shell
+            }
+        };
+        let child = command
             .arg("--config")
             .arg(&self.config)
             .env_clear()
@@ -96,7 +115,25 @@ impl Node {
 
     /// What its admin port answers to `GET`.
     pub(crate) async fn admin(&self, path: &str) -> Option<Answer> {
-        admin::ask(self.admin, path).await
+        admin::ask("GET", self.admin, path).await
+    }
+
+    /// Gives it an order on its admin port.
+    pub(crate) async fn order(&self, path: &str) -> Result<(), Fault> {
+        match admin::ask("POST", self.admin, path).await {
+            Some(answer) if answer.status < 300 => Ok(()),
+            other => Err(format!("{} does not take the order {path}: {other:?}", self.name).into()),
+        }
+    }
+
+    /// How long its process has used the processor.
+    pub(crate) fn processor_time(&self) -> Result<Duration, Fault> {
+        let id = self.child.as_ref().and_then(Child::id).ok_or_else(|| format!("{} does not run", self.name))?;
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
+        // proc(5): utime and stime are fields 14 and 15, in ticks of 10 ms; the name in field 2 may hold spaces.
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields).split_whitespace();
+        let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+        Ok(Duration::from_millis(ticks * 10))
     }
 
     /// A metric, summed over its labels.
@@ -126,6 +163,6 @@ impl Node {
 }
 
 /// An address that nobody listens on now.
-fn free_address() -> Result<SocketAddr, Fault> {
+pub(super) fn free_address() -> Result<SocketAddr, Fault> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
 }

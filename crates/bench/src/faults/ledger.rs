@@ -2,6 +2,7 @@
 
 use protocol::{Epoch, Position};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// The data of each publication of the harness.
@@ -94,6 +95,22 @@ pub(crate) struct Observation {
     pub(crate) at: Instant,
     /// What.
     pub(crate) seen: Seen,
+    /// For a publication: how long it has been on its way since its publisher sent it.
+    pub(crate) latency: Option<Duration>,
+}
+
+/// What a publication of the harness carries: its stamp, when it was sent, and as many bytes as it is to be large.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Cargo {
+    /// What is published.
+    #[serde(flatten)]
+    pub(crate) stamp: Stamp,
+    /// When, in microseconds of the run.
+    #[serde(rename = "t")]
+    pub(crate) sent_us: u64,
+    /// Nothing of interest.
+    #[serde(rename = "x", default, skip_serializing_if = "String::is_empty")]
+    pub(crate) ballast: String,
 }
 
 /// All that one subscriber saw of one channel, in order.

@@ -89,7 +89,7 @@ async fn play(scenario: &'static Scenario, mut stage: Stage) -> Report {
 async fn settle(stage: &mut Stage) -> Result<Records, Fault> {
     stage.tell("publishers stop");
     let mut attempts = stage.load.stop_publishers().await?;
-    let url = &stage.cluster.urls()[0];
+    let url = &stage.cluster.running_url()?;
     let last = publish_last(&stage.load.channels, url).await?;
     let closing: Vec<_> = last.iter().filter(|a| is_acknowledged(a)).map(|a| (a.channel, a.stamp)).collect();
     attempts.extend(last);

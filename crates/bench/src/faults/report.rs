@@ -106,13 +106,16 @@ impl Report {
         let expect = &scenario.expect;
         let plain = records.attempts.iter().filter(|attempt| !attempt.is_keyed);
         let slowest = plain.map(|attempt| attempt.known_at - attempt.sent_at).max().unwrap_or_default();
-        if slowest > expect.answered_within {
-            self.complain(format!("an answer took {slowest:.1?}, more than {:?}", expect.answered_within));
+        // Short forms run beside others, on machines that are busy: there only the counts are exact.
+        let patience = stage.length.pick(4, 1);
+        let (answered_within, back_within) = (expect.answered_within * patience, expect.back_within * patience);
+        if slowest > answered_within {
+            self.complain(format!("an answer took {slowest:.1?}, more than {answered_within:?}"));
         }
         match self.back {
-            Some(back) if back <= expect.back_within => {}
+            Some(back) if back <= back_within => {}
             Some(back) => {
-                self.complain(format!("it took {back:.1?} to work again, more than {:?}", expect.back_within));
+                self.complain(format!("it took {back:.1?} to work again, more than {back_within:?}"));
             }
             None if !stage.healed_at.is_empty() => self.complain("it does not work again".to_owned()),
             None => {}

@@ -101,6 +101,30 @@ impl Stage {
         }
     }
 
+    /// Waits until exactly those who subscribe are shown as present, in each channel.
+    pub(crate) async fn expect_presence(&mut self, within: Duration) -> Result<(), Fault> {
+        let deadline = Instant::now() + within;
+        let began_at = Instant::now();
+        for channel in self.load.channels.clone() {
+            let expected = self.load.subscribers.iter().filter(|one| one.is_in(channel)).count() as u64;
+            let name = client::Channel::new(&channel.name())?;
+            loop {
+                let here = self.load.subscribers[0].client().presence_count(&name).await.map(|here| here.clients);
+                if matches!(here, Ok(here) if here == expected) {
+                    break;
+                }
+                if Instant::now() > deadline {
+                    let here = here.map_err(|error| error.to_string());
+                    self.expect(false, || format!("{here:?} are present in {}, not {expected}", channel.name()));
+                    return Ok(());
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+        self.tell(&format!("presence is right after {:.1} s", began_at.elapsed().as_secs_f64()));
+        Ok(())
+    }
+
     /// All nodes, by number.
     pub(crate) fn all_nodes(&self) -> Vec<usize> {
         (0..self.cluster.nodes.len()).collect()

@@ -25,7 +25,7 @@ const PROBE_EVERY: Duration = Duration::from_secs(2);
 const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 
 const RETRY_FIRST: Duration = Duration::from_millis(50);
-const RETRY_CEILING: Duration = Duration::from_secs(1);
+const RETRY_CEILING: Duration = Duration::from_millis(500);
 
 pub(super) struct Subscriber {
     pub(super) link: Link,

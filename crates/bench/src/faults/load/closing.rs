@@ -3,7 +3,7 @@
 
 use super::wire::{Answer, Wire};
 use crate::Fault;
-use crate::faults::ledger::{Attempt, ChannelId, Log, Outcome, Stamp};
+use crate::faults::ledger::{Attempt, Cargo, ChannelId, Log, Outcome, Stamp};
 use client::{Channel, Client, Config, HistoryOptions};
 use protocol::{Position, Since};
 use std::collections::BTreeMap;
@@ -38,7 +38,8 @@ pub(crate) async fn publish_last(channels: &[ChannelId], url: &str) -> Result<Ve
 async fn attempt(wire: &mut Wire, channel: ChannelId, sequence: u64, deadline: Instant) -> Result<Attempt, Fault> {
     let stamp = Stamp { publisher: CLOSING_PUBLISHER, sequence };
     let sent_at = Instant::now();
-    wire.publish(channel, stamp, None).await?;
+    // Sent outside of the time that latencies are measured in.
+    wire.publish(channel, &Cargo { stamp, sent_us: 0, ballast: String::new() }, None).await?;
     let answered = timeout_at(deadline, async {
         loop {
             match wire.answer().await {

@@ -1,11 +1,13 @@
 //! The load of a scenario: publishers at a steady pace, and subscribers that write down what they see.
 
 mod closing;
+mod deaf;
 mod publisher;
 mod subscriber;
 mod wire;
 
 pub(crate) use closing::{CLOSING_PUBLISHER, publish_last, read_logs};
+pub(crate) use deaf::Deaf;
 use publisher::Publisher;
 pub(crate) use subscriber::Subscriber;
 
@@ -16,6 +18,7 @@ use futures_util::future::try_join_all;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// How much load.
 #[derive(Debug, Clone)]
@@ -32,6 +35,8 @@ pub(crate) struct LoadPlan {
     pub(crate) subscribers: usize,
     /// Channels of each.
     pub(crate) channels_each: usize,
+    /// Bytes of each publication, beside what the harness needs.
+    pub(crate) ballast_bytes: usize,
     /// Whether clients may go to another node when a connection is over.
     pub(crate) roams: bool,
 }
@@ -57,7 +62,8 @@ pub(crate) struct Load {
 impl Load {
     /// Starts the subscribers, then, once all of them are in their channels, the publishers.
     pub(crate) async fn start(plan: &LoadPlan, cluster: &Cluster) -> Result<Self, Fault> {
-        let subscribers = start_subscribers(plan, &cluster.client_urls()).await?;
+        let began_at = Instant::now();
+        let subscribers = start_subscribers(plan, &cluster.client_urls(), began_at).await?;
         let channels = plan.channels();
         let urls = cluster.urls();
         let stop = watch::Sender::new(false);
@@ -72,6 +78,8 @@ impl Load {
                     node: (index + nth as usize) % urls.len(),
                     roams: plan.roams,
                     every: plan.every,
+                    ballast_bytes: plan.ballast_bytes,
+                    began_at,
                     is_keyed: channel.is_kept && nth % 2 == 1,
                 };
                 publishers.push(tokio::spawn(publisher.run(stop.subscribe())));
@@ -92,13 +100,13 @@ impl Load {
 }
 
 /// Starts them all at once, each in its own channels.
-async fn start_subscribers(plan: &LoadPlan, urls: &[String]) -> Result<Vec<Subscriber>, Fault> {
+async fn start_subscribers(plan: &LoadPlan, urls: &[String], began_at: Instant) -> Result<Vec<Subscriber>, Fault> {
     let channels = plan.channels();
     let starting = (0..plan.subscribers).map(|number| {
         let first = number * plan.channels_each % channels.len();
         let mine: Vec<_> = channels.iter().cycle().skip(first).take(plan.channels_each).copied().collect();
         let urls = if plan.roams { urls.to_vec() } else { vec![urls[number % urls.len()].clone()] };
-        async move { Subscriber::start(number, urls, &mine).await }
+        async move { Subscriber::start(number, urls, &mine, began_at).await }
     });
     try_join_all(starting).await
 }

@@ -1,7 +1,7 @@
 //! A publisher: sends stamps at a steady pace over one connection at a time, and writes down what it is answered.
 
 use super::wire::{Answer, Wire};
-use crate::faults::ledger::{Attempt, ChannelId, Outcome, Stamp};
+use crate::faults::ledger::{Attempt, Cargo, ChannelId, Outcome, Stamp};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -34,6 +34,10 @@ pub(crate) struct Publisher {
     pub(crate) roams: bool,
     /// How far its publications are apart.
     pub(crate) every: Duration,
+    /// Bytes of each, beside what the harness needs.
+    pub(crate) ballast_bytes: usize,
+    /// What times are counted from.
+    pub(crate) began_at: Instant,
     /// Whether publications have a key, and are repeated until their fate is known.
     pub(crate) is_keyed: bool,
 }
@@ -132,7 +136,9 @@ impl Run {
             self.open.insert(sequence, open);
             let stamp = Stamp { publisher: self.publisher.number, sequence };
             let key = self.publisher.is_keyed.then(|| format!("{}-{sequence}", stamp.publisher));
-            if wire.publish(self.publisher.channel, stamp, key).await.is_err() {
+            let sent_us = u64::try_from(self.publisher.began_at.elapsed().as_micros()).unwrap_or(u64::MAX);
+            let cargo = Cargo { stamp, sent_us, ballast: "x".repeat(self.publisher.ballast_bytes) };
+            if wire.publish(self.publisher.channel, &cargo, key).await.is_err() {
                 return false;
             }
         }

@@ -1,7 +1,7 @@
 //! A subscriber: one client with several channels, which comes back by itself, and writes down all that it sees.
 
 use crate::Fault;
-use crate::faults::ledger::{ChannelId, Observation, Seen, Stamp, Witness};
+use crate::faults::ledger::{Cargo, ChannelId, Observation, Seen, Stamp, Witness};
 use client::{Channel, Client, Config, Event, Publication, State, SubscribeOptions, Subscription};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -29,7 +29,12 @@ struct Record {
 
 impl Subscriber {
     /// Connects and subscribes; this waits until each subscription stands.
-    pub(crate) async fn start(number: usize, urls: Vec<String>, channels: &[ChannelId]) -> Result<Self, Fault> {
+    pub(crate) async fn start(
+        number: usize,
+        urls: Vec<String>,
+        channels: &[ChannelId],
+        began_at: Instant,
+    ) -> Result<Self, Fault> {
         let mut config = Config::new(urls);
         config.connect_timeout = Duration::from_secs(5);
         let client = Client::connect(config)?;
@@ -39,7 +44,7 @@ impl Subscriber {
             let subscription = client.subscribe(&Channel::new(&channel.name())?, options).await?;
             let observations = Arc::new(Mutex::new(Vec::new()));
             let (tell, count) = watch::channel(0);
-            let writing = write_down(subscription, observations.clone(), tell);
+            let writing = write_down(subscription, observations.clone(), tell, began_at);
             tasks.push(tokio::spawn(writing).abort_handle());
             records.push(Record { channel: *channel, observations, count });
         }
@@ -93,6 +98,17 @@ impl Subscriber {
         &self.client
     }
 
+    /// How long publications were on their way that arrived between these moments.
+    pub(crate) fn latencies(&self, from: Instant, to: Instant) -> Vec<Duration> {
+        let mut latencies = Vec::new();
+        for record in &self.records {
+            let observations = lock(&record.observations);
+            let within = observations.iter().filter(|observation| (from..to).contains(&observation.at));
+            latencies.extend(within.filter_map(|observation| observation.latency));
+        }
+        latencies
+    }
+
     /// What it has seen, by channel.
     pub(crate) fn witnesses(&self, number: usize) -> impl Iterator<Item = Witness> {
         self.records.iter().map(move |record| Witness {
@@ -113,25 +129,32 @@ async fn write_down(
     mut subscription: Subscription,
     observations: Arc<Mutex<Vec<Observation>>>,
     tell: watch::Sender<usize>,
+    began_at: Instant,
 ) {
     while let Some(event) = subscription.next().await {
-        let seen = match event {
-            Event::Subscribed { position, .. } => Seen::Subscribed { position },
-            Event::Publication(publication) => seen(&publication, &subscription),
-            Event::Gap(gap) => Seen::Gap { range: gap.range },
-            Event::Unsubscribed(_) => Seen::Ended,
+        let at = Instant::now();
+        let (seen, latency) = match event {
+            Event::Subscribed { position, .. } => (Seen::Subscribed { position }, None),
+            Event::Publication(publication) => {
+                let (seen, sent_us) = seen(&publication, &subscription);
+                let sent = sent_us.map(Duration::from_micros);
+                (seen, sent.map(|sent| at.duration_since(began_at).saturating_sub(sent)))
+            }
+            Event::Gap(gap) => (Seen::Gap { range: gap.range }, None),
+            Event::Unsubscribed(_) => (Seen::Ended, None),
             _ => continue,
         };
-        lock(&observations).push(Observation { at: Instant::now(), seen });
+        lock(&observations).push(Observation { at, seen, latency });
         tell.send_modify(|count| *count += 1);
     }
 }
 
 /// Data that is no stamp of the harness is a stamp that nobody published.
-fn seen(publication: &Publication, subscription: &Subscription) -> Seen {
-    let stamp = publication.data.parse().unwrap_or(Stamp { publisher: u32::MAX, sequence: u64::MAX });
+fn seen(publication: &Publication, subscription: &Subscription) -> (Seen, Option<u64>) {
+    let cargo: Option<Cargo> = publication.data.parse().ok();
+    let stamp = cargo.as_ref().map_or(Stamp { publisher: u32::MAX, sequence: u64::MAX }, |cargo| cargo.stamp);
     let position = publication.offset.and(subscription.position().cloned());
-    Seen::Publication { stamp, position }
+    (Seen::Publication { stamp, position }, cargo.map(|cargo| cargo.sent_us))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,6 +1,6 @@
 //! The native wire as plainly as it can be spoken: what a publisher sends and is answered, with nothing repeated or hidden.
 
-use crate::faults::ledger::{ChannelId, Stamp};
+use crate::faults::ledger::{Cargo, ChannelId};
 use futures_util::{SinkExt, StreamExt};
 use protocol::Position;
 use serde::Deserialize;
@@ -55,11 +55,21 @@ impl Wire {
         timeout(OPEN_TIMEOUT, opening).await.ok().flatten()
     }
 
-    /// Publishes a stamp; its sequence is the command's id.
-    pub(super) async fn publish(&mut self, channel: ChannelId, stamp: Stamp, key: Option<String>) -> Result<(), Error> {
-        let mut command = json!({
-            "type": "publish", "id": stamp.sequence, "channel": channel.name(), "data": stamp, "echo": true,
-        });
+    /// Subscribes; who never asks for an answer need not read one.
+    pub(super) async fn subscribe(&mut self, channel: ChannelId) -> Result<(), Error> {
+        let command = json!({ "type": "subscribe", "channel": channel.name() });
+        self.0.send(Message::text(command.to_string())).await
+    }
+
+    /// Publishes; the stamp's sequence is the command's id.
+    pub(super) async fn publish(
+        &mut self,
+        channel: ChannelId,
+        cargo: &Cargo,
+        key: Option<String>,
+    ) -> Result<(), Error> {
+        let id = cargo.stamp.sequence;
+        let mut command = json!({ "type": "publish", "id": id, "channel": channel.name(), "data": cargo });
         if let Some(key) = key {
             command["key"] = json!(key);
         }

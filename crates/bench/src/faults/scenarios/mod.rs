@@ -1,12 +1,15 @@
 //! All scenarios, in the order they run. A new one is a constant in one of these files and a line in the list.
 
+mod crowds;
 mod history;
+mod machine;
 mod nodes;
 mod partition;
 mod redis_down;
 mod redis_frozen;
 mod redis_meddled;
 mod redis_refuses;
+mod scaling;
 mod subscribers;
 
 use super::load::LoadPlan;
@@ -39,6 +42,13 @@ pub(crate) const ALL: &[&Scenario] = &[
     &nodes::KILLED,
     &nodes::FROZEN,
     &nodes::ROLLING,
+    &scaling::DRAIN,
+    &scaling::SCALE,
+    &scaling::NGINX,
+    &crowds::STORM,
+    &crowds::DEAF,
+    &machine::FILES,
+    &machine::CLOCK,
     &history::THUNDERING,
     &history::STORM,
 ];
@@ -73,6 +83,7 @@ fn usual_load(length: Length) -> LoadPlan {
         every: Duration::from_millis(length.pick(25, 20)),
         subscribers: length.pick(8, 60),
         channels_each: 4,
+        ballast_bytes: 0,
         roams: false,
     }
 }

@@ -11,7 +11,8 @@ use rustix::process::Signal;
 use std::time::Duration;
 
 /// Connections break with their node. Those who lost it are back after their client's first attempts.
-const MOVED: Expect = Expect { sockets_stay: false, back_within: Duration::from_secs(5), ..Expect::UNNOTICED };
+pub(super) const MOVED: Expect =
+    Expect { sockets_stay: false, back_within: Duration::from_secs(5), ..Expect::UNNOTICED };
 
 pub(super) const KILLED: Scenario = Scenario {
     name: "node-killed",
@@ -51,7 +52,7 @@ pub(super) const CUT: Scenario = Scenario {
 };
 
 /// Clients that know all nodes.
-fn roaming(length: Length) -> LoadPlan {
+pub(super) fn roaming(length: Length) -> LoadPlan {
     LoadPlan { roams: true, ..usual_load(length) }
 }
 
@@ -60,7 +61,9 @@ async fn killed(stage: &mut Stage) -> Result<(), Fault> {
     for node in 0..stage.length.pick(1, stage.cluster.nodes.len()) {
         stage.cluster.nodes[node].kill().await?;
         stage.healed(&format!("{} is killed", stage.cluster.nodes[node].name()));
-        stage.pass(2500, 6000).await;
+        // The lease (6 s) and 2 s: then nobody is shown who was there only by that node.
+        stage.expect_presence(Duration::from_secs(8)).await?;
+        stage.pass(500, 3000).await;
         stage.cluster.nodes[node].start()?;
         stage.expect_ready().await;
         stage.tell("it is back");
@@ -77,6 +80,7 @@ async fn frozen(stage: &mut Stage) -> Result<(), Fault> {
     stage.cluster.nodes[0].signal(Signal::CONT)?;
     stage.healed("n1 goes on");
     stage.expect_ready().await;
+    stage.expect_presence(Duration::from_secs(8)).await?;
     stage.pass(3000, 6000).await;
     Ok(())
 }
@@ -93,7 +97,8 @@ async fn rolling(stage: &mut Stage) -> Result<(), Fault> {
         stage.tell("it is back");
         stage.pass(500, 3000).await;
     }
-    Ok(())
+    // Those who were sent away are shown until they may be back, and a grace.
+    stage.expect_presence(Duration::from_secs(8)).await
 }
 
 async fn cut(stage: &mut Stage) -> Result<(), Fault> {

@@ -72,22 +72,7 @@ async fn empty(stage: &mut Stage) -> Result<(), Fault> {
     start(stage)?;
     stage.expect_ready().await;
     stage.pass(2500, 6000).await;
-    presence_is_whole(stage).await
-}
-
-/// Every subscriber is shown as present again.
-async fn presence_is_whole(stage: &mut Stage) -> Result<(), Fault> {
-    let subscribers = &stage.load.subscribers;
-    for channel in stage.load.channels.clone() {
-        let expected = subscribers.iter().filter(|subscriber| subscriber.is_in(channel)).count() as u64;
-        let name = client::Channel::new(&channel.name())?;
-        let here = subscribers[0].client().presence_count(&name).await?.clients;
-        if here != expected {
-            let complaint = format!("{here} are present in {}, not {expected}", channel.name());
-            stage.complaints.push(complaint);
-        }
-    }
-    Ok(())
+    stage.expect_presence(Duration::from_secs(5)).await
 }
 
 async fn down(stage: &mut Stage, outage_ms: u64) -> Result<(), Fault> {

@@ -5,6 +5,7 @@ use crate::Fault;
 use crate::faults::scenario::{Expect, Scenario};
 use crate::faults::stage::Stage;
 use futures_util::FutureExt;
+use std::time::Duration;
 
 pub(super) const READ_ONLY: Scenario = Scenario {
     name: "read-only",
@@ -52,15 +53,7 @@ async fn full(stage: &mut Stage) -> Result<(), Fault> {
     }
     // Longer than a lease: leases are renewed without new memory, or everybody would be gone now.
     stage.pass(8000, 15_000).await;
-    for subscriber in &stage.load.subscribers[..1] {
-        let channel = stage.load.channels[0];
-        let here = subscriber.client().presence_count(&client::Channel::new(&channel.name())?).await?.clients;
-        let expected = stage.load.subscribers.iter().filter(|one| one.is_in(channel)).count() as u64;
-        if here != expected {
-            let complaint = format!("{here} are present in {} of a full Redis, not {expected}", channel.name());
-            stage.complaints.push(complaint);
-        }
-    }
+    stage.expect_presence(Duration::from_secs(2)).await?;
     stage.cluster.command(&["CONFIG", "SET", "maxmemory", "0"]).await?;
     stage.healed("CONFIG SET maxmemory 0");
     stage.expect_ready().await;
