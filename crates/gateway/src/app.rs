@@ -28,8 +28,8 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-/// How long a node that has closed its connections waits at the most for those it sent away to come back elsewhere, and for
-/// presence to be undone. Whoever is still expected then has the node's lease, too, before the others take it for dead.
+/// How long presence may take to be undone at the end: it stays up to 10 s for those who are coming back elsewhere, and has
+/// 4 s for the rest.
 const PRESENCE_STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How often a node looks whether it has its broker.

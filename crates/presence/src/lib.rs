@@ -84,7 +84,8 @@ pub trait Presence: Send + Sync + 'static {
     fn members(&self, channel: &Channel, list: bool) -> BoxFuture<'static, Result<Members, Unavailable>>;
 
     /// The node stops: removes its entries at once, those who are parting when their time is up, and then its lease.
-    /// Nobody joins after this. The future takes as long as the longest parting.
+    /// Nobody joins after this. The future takes as long as the longest parting; with Redis, up to some 10 s: then the
+    /// others remove the rest when its time is up.
     fn stop(&self) -> BoxFuture<'static, ()>;
 
     /// How long ago the node's lease was last known to hold; `None` where there is no lease to lose.

@@ -11,7 +11,7 @@ use presence::{Entry, Presence, PresenceConfig};
 use protocol::envelope::{Membership, encode_membership};
 use protocol::{Cause, Member};
 use redis::AsyncCommands;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::{Told, calls, channel, commands, counts, entry, forget_calls, members, redis_node, text, until};
 
 fn config() -> PresenceConfig {
@@ -118,6 +118,39 @@ async fn a_node_that_stops_leaves_nothing_in_redis() {
     assert_eq!(keys, ["gw:nodes"; 0]);
     node.measure();
     assert_eq!(metrics.entries.get(), 0);
+}
+
+#[tokio::test]
+async fn those_who_part_for_longer_than_a_stopping_node_stays_are_left_to_the_others_for_as_long() {
+    let server = RedisServer::start();
+    let mut told = Told::by(&server).await;
+    let mut redis = commands(&server).await;
+    let (node, _) = redis_node(&server, "n1.a", &config_to_reap());
+    let (other, _) = redis_node(&server, "n2.a", &config_to_reap());
+    let lobby = channel("lobby");
+    for (client, user) in [("c1", "alice"), ("c2", "bob"), ("c3", "carl")] {
+        node.join(&lobby, entry(client, user)).await.unwrap();
+        told.expect_join(user).await;
+    }
+    let began = Instant::now();
+    let away = Duration::from_secs(15);
+    node.send_away(&lobby, &text("c1"), away);
+    node.send_away(&lobby, &text("c2"), away);
+    node.leave(&lobby, &text("c3"), Cause::Lost);
+    node.stop().await;
+    assert!(began.elapsed() < away, "it has stayed for {:?}", began.elapsed());
+    drop(node);
+    told.expect_leave("carl", Cause::Lost).await;
+    other.join(&lobby, entry("c4", "alice")).await.unwrap();
+    assert_eq!(other.members(&lobby, true).await, Ok(members(&[("alice", 2), ("bob", 1)])));
+    told.expect_leave("bob", Cause::NodeLost).await;
+    assert!(began.elapsed() >= away, "after {:?}", began.elapsed());
+    support::until_members(&other, &lobby, &Ok(members(&[("alice", 1)]))).await;
+    until("nothing of it is left", async || {
+        let nodes: Vec<String> = redis.hkeys("gw:nodes").await.unwrap();
+        nodes == ["n2.a"]
+    })
+    .await;
 }
 
 #[tokio::test]

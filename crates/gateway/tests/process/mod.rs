@@ -1,4 +1,5 @@
 //! The real binary in a process of its own, and sockets to it.
+#![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

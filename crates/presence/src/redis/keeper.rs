@@ -1,7 +1,9 @@
 //! The one task of a node's presence: keeps the lease and writes what the ledger holds.
 
+use super::LINGER;
 use super::flight::Flight;
 use super::lease::Lease;
+use super::scripts::millis;
 use super::shared::{Failure, Shared};
 use link::Backoff;
 use redis::Pipeline;
@@ -22,6 +24,8 @@ pub(super) struct Keeper {
     lease: Lease,
     backoff: Backoff,
     has_complained: bool,
+    /// The node stops: how long it stays for those who are parting.
+    stays_until: Option<Instant>,
 }
 
 enum Step {
@@ -37,7 +41,8 @@ impl Keeper {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let key = shared.link.keys().lease(&shared.node);
         let lease = Lease::new(&shared.node, key, shared.config.lease, shared.pace.sweep_every);
-        Self { shared, lease, backoff: Backoff::new(RETRY_FIRST, RETRY_CEILING), has_complained: false }
+        let backoff = Backoff::new(RETRY_FIRST, RETRY_CEILING);
+        Self { shared, lease, backoff, has_complained: false, stays_until: None }
     }
 
     pub(super) async fn run(mut self, ended: watch::Sender<bool>) {
@@ -78,10 +83,14 @@ impl Keeper {
         Ok(Step::Idle)
     }
 
-    /// The node stops, and nobody is parting any more.
-    fn is_over(&self) -> bool {
+    /// The node stops, and nobody is parting any more, or not soon enough.
+    fn is_over(&mut self) -> bool {
         let ledger = self.shared.ledger();
-        ledger.is_stopping() && ledger.next_parting_end().is_none()
+        if !ledger.is_stopping() {
+            return false;
+        }
+        let now = Instant::now();
+        ledger.next_parting_end().is_none() || now >= *self.stays_until.get_or_insert(now + LINGER)
     }
 
     async fn fly(&mut self, flight: Flight) -> Result<(), Failure> {
@@ -115,7 +124,7 @@ impl Keeper {
     async fn rest(&self) {
         let parting_end = self.shared.ledger().next_parting_end();
         let renewal = self.shared.lane.is_up().then(|| self.lease.next_renewal());
-        let next = [parting_end, renewal].into_iter().flatten().min();
+        let next = [parting_end, renewal, self.stays_until].into_iter().flatten().min();
         let is_due = async {
             match next {
                 Some(due) => sleep_until(due).await,
@@ -157,7 +166,16 @@ impl Keeper {
                 pipe.cmd("UNLINK").arg(keys.node_here(tenure));
             }
         }
-        pipe.cmd("DEL").arg(keys.lease(&self.shared.node));
+        match self.shared.ledger().last_parting_end() {
+            // Who comes back elsewhere by then has never been away; the others are reaped then.
+            Some(end) => {
+                let left = end.saturating_duration_since(Instant::now());
+                pipe.cmd("PEXPIRE").arg(keys.lease(&self.shared.node)).arg(millis(left));
+            }
+            None => {
+                pipe.cmd("DEL").arg(keys.lease(&self.shared.node));
+            }
+        }
         let answers = self.shared.query(&pipe).await?;
         Failure::first_refused(&answers).map_or(Ok(()), Err)
     }

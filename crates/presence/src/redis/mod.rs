@@ -41,10 +41,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// How long Redis may take to answer one pipeline, and presence to answer one question.
 const FLIGHT_DEADLINE: Duration = Duration::from_secs(2);
+
+/// How long a node that stops stays for those who are parting. Whoever has more time than that is left to the others, with a
+/// lease that lasts as long.
+const LINGER: Duration = Duration::from_secs(10);
 
 /// How long a node that stops tries to remove its entries, once nobody is parting; after that its lease ends them.
 const STOP_DEADLINE: Duration = Duration::from_secs(4);
@@ -114,7 +118,8 @@ impl Presence for RedisPresence {
         self.shared.stated.notify_one();
         let (mut ended, keeper) = (self.ended.clone(), self.keeper.clone());
         async move {
-            if timeout_at(all_parted + STOP_DEADLINE, ended.wait_for(|ended| *ended)).await.is_err() {
+            let nobody_stays = all_parted.min(Instant::now() + LINGER);
+            if timeout_at(nobody_stays + STOP_DEADLINE, ended.wait_for(|ended| *ended)).await.is_err() {
                 tracing::warn!("Redis is away: this node's presence ends with its lease");
             }
             keeper.abort();

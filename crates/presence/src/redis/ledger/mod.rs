@@ -165,6 +165,10 @@ impl Ledger {
         self.grace.next_end()
     }
 
+    pub(super) fn last_parting_end(&self) -> Option<Instant> {
+        self.grace.last_end()
+    }
+
     pub(super) fn end_due_partings(&mut self, now: Instant) {
         while let Some((_, place)) = self.grace.pop_ended(now) {
             self.depart(&place.channel, &place.client, Cause::Lost);
@@ -180,7 +184,7 @@ impl Ledger {
         for (channel, client) in all.collect::<Vec<_>>() {
             self.depart(&channel, &client, Cause::Left);
         }
-        self.grace.last_end().unwrap_or_else(Instant::now)
+        self.last_parting_end().unwrap_or_else(Instant::now)
     }
 
     /// Nothing is outstanding of what was to be written again.
