@@ -18,7 +18,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub type Pool = managed::Pool<Connections>;
 
 /// Makes the pool's connections, and looks at each before it is used again.
-pub struct Connections(Primaries);
+pub struct Connections {
+    primaries: Primaries,
+    /// Where there is but one Redis, and nobody has to be asked for its address.
+    single: Option<deadpool_redis::Manager>,
+}
 
 /// A connection of the pool.
 pub struct Pooled(Connected);
@@ -49,19 +53,32 @@ impl managed::Manager for Connections {
     type Error = ConnectError;
 
     async fn create(&self) -> Result<Pooled, ConnectError> {
-        self.0.connect(&AsyncConnectionConfig::new()).await.map(Pooled)
+        let connected = match &self.single {
+            Some(manager) => Connected { connection: manager.create().await?, primary: 0 },
+            None => self.primaries.connect(&AsyncConnectionConfig::new()).await?,
+        };
+        Ok(Pooled(connected))
     }
 
-    async fn recycle(&self, pooled: &mut Pooled, _: &Metrics) -> RecycleResult<ConnectError> {
-        if pooled.primary() != self.0.present() {
+    async fn recycle(&self, pooled: &mut Pooled, metrics: &Metrics) -> RecycleResult<ConnectError> {
+        if pooled.primary() != self.primaries.present() {
             return Err(RecycleError::message("another Redis has become primary"));
         }
-        redis::cmd("PING").exec_async(&mut **pooled).await.map_err(|error| RecycleError::Backend(error.into()))
+        match &self.single {
+            Some(manager) => manager.recycle(pooled, metrics).await.map_err(|error| match error {
+                RecycleError::Message(message) => RecycleError::Message(message),
+                RecycleError::Backend(error) => RecycleError::Backend(error.into()),
+            }),
+            None => {
+                redis::cmd("PING").exec_async(&mut **pooled).await.map_err(|error| RecycleError::Backend(error.into()))
+            }
+        }
     }
 }
 
 pub(crate) fn pool(primaries: Primaries) -> Result<Pool, LinkError> {
-    Pool::builder(Connections(primaries))
+    let single = primaries.single().map(deadpool_redis::Manager::new).transpose()?;
+    Pool::builder(Connections { primaries, single })
         .max_size(POOL_SIZE)
         .runtime(deadpool::Runtime::Tokio1)
         .wait_timeout(Some(PATIENCE))

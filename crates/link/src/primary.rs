@@ -77,6 +77,14 @@ impl Primaries {
         }
     }
 
+    /// How to connect, if there is but one Redis.
+    pub(crate) fn single(&self) -> Option<ConnectionInfo> {
+        match self {
+            Self::Single(client) => Some(client.get_connection_info().clone()),
+            Self::Sentinel(_) => None,
+        }
+    }
+
     /// The number of the primary that was found last.
     pub(crate) fn present(&self) -> u64 {
         match self {
