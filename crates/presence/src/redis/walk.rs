@@ -12,8 +12,9 @@ use std::time::Duration;
 /// How many channels are worked at in one turn. A call costs Redis about 20 µs, so this is about 1.5 ms.
 const CHANNELS: usize = 64;
 
-/// How many entries, over all of them, are looked at in one turn: 1 to 2 ms of Redis, with a publication for each.
-const ENTRIES: usize = 512;
+/// How many entries, over all of them, are looked at in one turn: at 7 µs for an entry that is removed and told, 2 ms. Redis
+/// does nothing else meanwhile, so 100,000 entries are 400 such turns, with everybody else's commands in between.
+const ENTRIES: usize = 256;
 
 /// What a tenure left behind, and how far its removal is.
 pub(super) struct Walk {
