@@ -67,6 +67,8 @@ pub struct Publication {
 pub struct Gap {
     /// The first and the last lost offset; absent if it is not known how many are lost.
     pub range: Option<(u64, u64)>,
+    /// The last lost offset: what follows goes on after it. Absent where that is not known, and where offsets are not.
+    pub to: Option<u64>,
     /// The epoch that the channel's offsets count in now, where it is known.
     pub epoch: Option<Epoch>,
     /// How it was noticed.

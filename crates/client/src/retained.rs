@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn after_a_gap_it_is_doubtful_until_the_next_subscription() {
         let mut retained = Retained::default();
-        let gap = |cause| Event::Gap(Gap { range: None, epoch: None, cause });
+        let gap = |cause| Event::Gap(Gap { range: None, to: None, epoch: None, cause });
         retained.follow(&gap(GapCause::NotRecovered));
         assert!(!retained.is_doubtful());
         retained.follow(&gap(GapCause::Told));

@@ -96,8 +96,8 @@ impl Subscription {
                 }
             }
             // After the others come publications, which say where it goes on.
-            Event::Gap(Gap { range, epoch, cause: GapCause::Told }) => {
-                let to = range.map_or(0, |(_, to)| to);
+            Event::Gap(Gap { to, epoch, cause: GapCause::Told, .. }) => {
+                let to = to.unwrap_or(0);
                 match (&mut self.position, epoch) {
                     (Some(position), epoch) if epoch.as_ref().is_none_or(|epoch| *epoch == position.epoch) => {
                         position.offset = position.offset.max(to);

@@ -174,8 +174,10 @@ pub enum Push {
     Gap {
         /// Where.
         channel: Channel,
-        /// The first and last lost offset, where known.
-        range: Option<(u64, u64)>,
+        /// The first lost offset, where known.
+        from: Option<u64>,
+        /// The last one, where known: what follows goes on after it.
+        to: Option<u64>,
         /// The present epoch.
         epoch: Option<Text>,
     },

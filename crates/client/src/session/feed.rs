@@ -110,10 +110,11 @@ impl Feed {
         self.reader(deliveries).tell(Event::Publication(publication));
     }
 
-    /// The gateway cannot deliver some publications.
+    /// The gateway cannot deliver some publications, the last of which is `to`.
     pub(super) fn lose(
         &mut self,
-        range: Option<Range>,
+        from: Option<u64>,
+        to: Option<u64>,
         epoch: Option<Epoch>,
         silent: usize,
         deliveries: &mut Deliveries,
@@ -121,19 +122,21 @@ impl Feed {
         let present = self.track.position().map(|position| &position.epoch);
         if epoch.as_ref().is_some_and(|epoch| Some(epoch) != present) {
             // Where it names no offset: from the beginning of the new epoch, of which nothing has been seen.
-            let offset = range.map_or(0, |(_, to)| to);
-            self.track.jump(epoch.clone().map(|epoch| Position { epoch, offset }));
-            if range.is_none() {
+            self.track.jump(epoch.clone().map(|epoch| Position { epoch, offset: to.unwrap_or(0) }));
+            if to.is_none() {
                 self.track.loosen();
             }
-        } else if let Some((from, to)) = range {
-            let missing = self.track.reach(from.saturating_sub(1), silent);
-            self.jumped(missing, deliveries);
+        } else if let Some(to) = to {
+            if let Some(from) = from {
+                let missing = self.track.reach(from.saturating_sub(1), silent);
+                self.jumped(missing, deliveries);
+            }
             self.track.go_to(to);
         } else {
             self.track.loosen();
         }
-        self.gap(range, epoch, GapCause::Told, deliveries);
+        let told = Gap { range: from.zip(to), to, epoch, cause: GapCause::Told };
+        self.reader(deliveries).tell(Event::Gap(told));
     }
 
     /// A publication of this client with `echo: false` was answered: with its position, or without one as it was refused.
@@ -167,7 +170,7 @@ impl Feed {
     }
 
     fn gap(&mut self, range: Option<Range>, epoch: Option<Epoch>, cause: GapCause, deliveries: &mut Deliveries) {
-        self.reader(deliveries).tell(Event::Gap(Gap { range, epoch, cause }));
+        self.reader(deliveries).tell(Event::Gap(Gap { range, to: range.map(|(_, to)| to), epoch, cause }));
     }
 
     /// The first and the last offset that are neither seen nor among these, up to the newest.

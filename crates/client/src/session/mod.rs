@@ -208,9 +208,9 @@ impl Session {
                     feed.take(publication, outbox.silent(&channel), deliveries);
                 }
             }
-            Push::Gap { channel, range, epoch } => {
+            Push::Gap { channel, from, to, epoch } => {
                 if let Some(feed) = feeds.subscribed(&channel) {
-                    feed.lose(range, epoch, outbox.silent(&channel), deliveries);
+                    feed.lose(from, to, epoch, outbox.silent(&channel), deliveries);
                 }
             }
             Push::Join { channel, member } => {

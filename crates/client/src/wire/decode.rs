@@ -52,7 +52,7 @@ pub(crate) enum Push {
     Publication { channel: String, publication: Publication },
     Join { channel: String, member: Member },
     Leave { channel: String, member: Member, cause: Option<Cause> },
-    Gap { channel: String, range: Option<(u64, u64)>, epoch: Option<Text> },
+    Gap { channel: String, from: Option<u64>, to: Option<u64>, epoch: Option<Text> },
     Message(Message),
     Unsubscribed { channel: String, refusal: Refusal },
     Expiring { in_ms: u64 },
@@ -145,7 +145,7 @@ fn push(kind: &str, text: &str) -> Result<Option<Push>, Malformed> {
         }
         "gap" => {
             let GapBody { channel, from, to, epoch } = serde_json::from_str(text)?;
-            Push::Gap { channel, range: from.zip(to), epoch: epoch.map(Text::from) }
+            Push::Gap { channel, from, to, epoch: epoch.map(Text::from) }
         }
         "message" => {
             let MessageBody { from, event, encoding, data: raw } = serde_json::from_str(text)?;

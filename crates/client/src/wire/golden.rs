@@ -145,7 +145,7 @@ fn understood_push(push: Push, message: &Value) -> protocol::Push {
         Push::Leave { channel, member, cause } => {
             protocol::Push::Leave { channel: of(channel), member, cause: cause.unwrap() }
         }
-        Push::Gap { channel, range, epoch } => protocol::Push::Gap { channel: of(channel), range, epoch },
+        Push::Gap { channel, from, to, epoch } => protocol::Push::Gap { channel: of(channel), from, to, epoch },
         Push::Message(Message { from, event, data }) => {
             protocol::Push::Message { from, data: payload(data), event: event.map(Text::from) }
         }

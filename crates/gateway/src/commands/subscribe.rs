@@ -232,7 +232,9 @@ impl Begun<'_> {
         let channel = &self.subscribe.channel;
         if !chunk.is_contiguous {
             let epoch = Some(chunk.position.epoch.clone());
-            let gap = Push::Gap { channel: channel.clone(), range: None, epoch };
+            let first = chunk.publications.first().and_then(|publication| publication.offset);
+            let to = first.map_or(chunk.position.offset, |first| first.saturating_sub(1));
+            let gap = Push::Gap { channel: channel.clone(), from: None, to: Some(to), epoch };
             self.local.send(self.connection, &Outgoing::Push(gap));
         }
         for publication in chunk.publications {

@@ -181,7 +181,8 @@ fn is_bridged(range: Option<(u64, u64)>, position: Option<&Position>, ahead: Opt
 
 fn gap(channel: &Channel, range: Option<(u64, u64)>, position: Option<&Position>) -> Outgoing {
     let epoch = position.map(|p| p.epoch.clone());
-    Outgoing::Push(Push::Gap { channel: channel.clone(), range, epoch })
+    let (from, to) = (range.map(|(from, _)| from), range.map(|(_, to)| to).or(position.map(|p| p.offset)));
+    Outgoing::Push(Push::Gap { channel: channel.clone(), from, to, epoch })
 }
 
 fn membership(channel: &Channel, change: &protocol::envelope::Membership) -> Outgoing {

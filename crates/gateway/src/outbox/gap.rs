@@ -47,7 +47,12 @@ impl Gap {
     pub(super) fn write(&mut self) {
         if self.frame.is_empty() {
             let (channel, epoch) = (self.channel.clone(), self.epoch.clone());
-            let gap = Outgoing::Push(Push::Gap { channel, range: self.range, epoch });
+            let gap = Outgoing::Push(Push::Gap {
+                channel,
+                from: self.range.map(|(from, _)| from),
+                to: self.range.map(|(_, to)| to),
+                epoch,
+            });
             self.encoding.encode(&gap, &mut Frames::new(&mut self.frame));
         }
     }

@@ -132,7 +132,10 @@ fn pushes() -> Vec<Outgoing> {
     samples.extend(publications().into_iter().map(|publication| Push::Publication { channel: chat(), publication }));
     let join = |member: Member| Push::Join { channel: chat(), member };
     let leave = |member: Member, cause| Push::Leave { channel: chat(), member, cause };
-    let gap = |range, epoch: Option<&str>| Push::Gap { channel: chat(), range, epoch: epoch.map(Into::into) };
+    let gap = |range: Option<(u64, u64)>, to, epoch: Option<&str>| {
+        let from = range.map(|(from, _)| from);
+        Push::Gap { channel: chat(), from, to: range.map(|(_, to)| to).or(to), epoch: epoch.map(Into::into) }
+    };
     let message = |from: Origin, data, event: Option<&str>| Push::Message { from, data, event: event.map(Into::into) };
     samples.extend([
         join(member("ann", 1, Some("{\"name\":\"Ann\"}"))),
@@ -140,10 +143,11 @@ fn pushes() -> Vec<Outgoing> {
         leave(member("ann", 0, Some("{\"name\":\"Ann\"}")), Cause::Left),
         leave(member("n1.a.7", 0, None), Cause::Lost),
         leave(member("bob", 0, None), Cause::NodeLost),
-        gap(Some((42, 57)), Some("k3Zq")),
-        gap(None, Some("t8Wd")),
-        gap(Some((42, 57)), None),
-        gap(None, None),
+        gap(Some((42, 57)), None, Some("k3Zq")),
+        gap(None, Some(57), Some("t8Wd")),
+        gap(None, None, Some("t8Wd")),
+        gap(Some((42, 57)), None, None),
+        gap(None, None, None),
         message(ann(), Payload::json("{\"text\":\"just you\"}"), Some("whisper")),
         message(anonymous(), text(), None),
         message(anonymous(), binary(), None),

@@ -83,7 +83,7 @@ fn a_private_message_is_delivered_verbatim_too() {
 
 #[test]
 fn a_gap_closes_because_it_cannot_be_told() {
-    let gap = Push::Gap { channel: chat(), range: Some((1, 2)), epoch: None };
+    let gap = Push::Gap { channel: chat(), from: Some(1), to: Some(2), epoch: None };
     assert_eq!(raw(&Outgoing::Push(gap)), [Written::Close(CloseCode::Gap)]);
 }
 

@@ -151,7 +151,7 @@ proptest! {
             (Outgoing::Refused { id: some(id), refusal }, "error"),
             (push(Push::Join { channel: channel.clone(), member: who.clone() }), "join"),
             (push(Push::Leave { channel: channel.clone(), member: who.clone(), cause }), "leave"),
-            (push(Push::Gap { channel: channel.clone(), range: flag.then_some((id, number)), epoch: Some(who.user) }), "gap"),
+            (push(Push::Gap { channel: channel.clone(), from: flag.then_some(id), to: Some(number), epoch: Some(who.user) }), "gap"),
             (push(Push::Unsubscribed { channel, code, reason }), "unsubscribed"),
             (push(Push::Reconnect { after_ms: number, reason: close }), "reconnect"),
         ] {

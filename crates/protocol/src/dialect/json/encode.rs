@@ -75,9 +75,10 @@ fn write_push(buffer: &mut Vec<u8>, push: &Push) {
             .string("channel", channel)
             .object("member", |o| o.member(member))
             .string("cause", cause.as_str()),
-        Push::Gap { channel, range, epoch } => Object::of(buffer, "gap")
+        Push::Gap { channel, from, to, epoch } => Object::of(buffer, "gap")
             .string("channel", channel)
-            .optional(*range, |o, (from, to)| o.number("from", from).number("to", to))
+            .optional(*from, |o, from| o.number("from", from))
+            .optional(*to, |o, to| o.number("to", to))
             .optional(epoch.as_ref(), |o, epoch| o.string("epoch", epoch)),
         Push::Message { from, data, event } => Object::of(buffer, "message")
             .origin(from)
