@@ -179,7 +179,9 @@ pub trait Sink: Send + Sync + 'static {
 pub enum Health {
     /// It takes publications and delivers.
     Ready,
-    /// It does not; for people, why.
+    /// It delivers, and takes what keeps no history; all else is refused. For people, why.
+    Refusing(String),
+    /// It does neither; for people, why.
     NotReady(String),
 }
 

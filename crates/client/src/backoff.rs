@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_connection_that_lasted_a_minute_begins_the_count_anew() {
+    fn only_a_connection_that_lasted_ten_seconds_begins_the_count_anew() {
         let mut backoff = backoff(1);
         backoff.next();
         backoff.lasted(Duration::from_secs(9));

@@ -25,10 +25,18 @@ impl Retained {
             Event::Gap(gap) => {
                 // One that a reconnect has told comes after the state that it brought.
                 self.is_doubtful |= gap.cause != GapCause::NotRecovered;
+                if gap.range.is_none() {
+                    self.forget_offsets();
+                }
                 false
             }
             _ => false,
         }
+    }
+
+    /// What comes next may count in another epoch, where offsets begin anew: it is newer, whatever its offset.
+    fn forget_offsets(&mut self) {
+        self.entries.values_mut().for_each(|known| known.offset = None);
     }
 
     fn put(&mut self, publication: &Publication) -> bool {

@@ -13,7 +13,7 @@ use crate::worker::{self, Start};
 use broker::memory::{MemoryBroker, MemoryStore};
 use broker::metrics::BrokerMetrics;
 use broker::redis::RedisBroker;
-use broker::{Broker, Health, Sink};
+use broker::{Broker, Sink};
 use futures_util::future::select_all;
 use link::{Link, LinkMetrics};
 use presence::Presence;
@@ -186,7 +186,7 @@ fn watch_isolation(node: &Arc<Node>) -> AbortHandle {
         let mut without = Duration::ZERO;
         loop {
             sleep(ISOLATION_CHECK).await;
-            without = if node.broker.health() == Health::Ready { Duration::ZERO } else { without + ISOLATION_CHECK };
+            without = if node.has_broker() { Duration::ZERO } else { without + ISOLATION_CHECK };
             if !grace.is_zero() && without >= grace {
                 tracing::warn!(?grace, "without the broker for too long: clients are sent to other nodes");
                 let window = node.config.drain.window;

@@ -81,7 +81,7 @@ fn is_done(node: &Node, shed: &Shed) -> bool {
         // Those who are closed have a moment to answer, and count until then.
         Occasion::Stop | Occasion::Rest => is_over || node.shedding.open() == 0,
         Occasion::Rebalance => is_over || shed.left() == 0,
-        Occasion::Isolation => is_over || shed.left() == 0 || node.readiness().is_ok(),
+        Occasion::Isolation => is_over || shed.left() == 0 || node.has_broker(),
     }
 }
 

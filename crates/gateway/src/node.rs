@@ -101,8 +101,19 @@ impl Node {
         }
         match self.broker.health() {
             Health::Ready => Ok(()),
-            Health::NotReady(reason) => Err(reason),
+            Health::Refusing(reason) | Health::NotReady(reason) => Err(reason),
         }
+    }
+
+    /// Whether new connections are of use here. A Redis that refuses what is to be kept still carries all else, and it is
+    /// the same for all nodes: nobody is better off elsewhere.
+    pub fn takes_connections(&self) -> bool {
+        self.shedding.mode() == Mode::Serving && self.has_broker()
+    }
+
+    /// Whether the broker can be reached.
+    pub fn has_broker(&self) -> bool {
+        !matches!(self.broker.health(), Health::NotReady(_))
     }
 
     /// A worker wants a channel delivered; its inbox is told from which position on.

@@ -227,9 +227,13 @@ impl Interest {
         let channel = subscription.channel.clone();
         match (&mut subscription.stand, envelope) {
             (Stand::Plain(Plain::New), _) => {}
-            (Stand::Plain(Plain::Lost), Envelope::Publications { publications, .. }) if is_stale => {
+            (Stand::Plain(Plain::Lost), Envelope::Publications { publications, .. })
+            | (Stand::Positioned(_), Envelope::Publications { epoch: None, publications })
+                if is_stale =>
+            {
                 self.drop_stale(publications.len());
             }
+            (Stand::Plain(_), Envelope::Renewed) => {}
             // Who is there is a state: it counts, late as it is.
             (Stand::Plain(Plain::Lost), Envelope::Membership(change)) if is_stale => {
                 self.sink.deliver(Delivery::Membership { channel, change });

@@ -124,12 +124,12 @@ impl Broker for RedisBroker {
     }
 
     fn health(&self) -> Health {
-        if let Some(complaint) = self.publisher.complaint() {
-            return Health::NotReady(complaint);
+        match self.publisher.health() {
+            not_ready @ Health::NotReady(_) => not_ready,
+            _ if !self.is_subscribed.load(Ordering::Acquire) => {
+                Health::NotReady("the subscriber connection to Redis does not stand".to_owned())
+            }
+            health => health,
         }
-        if !self.is_subscribed.load(Ordering::Acquire) {
-            return Health::NotReady("the subscriber connection to Redis does not stand".to_owned());
-        }
-        Health::Ready
     }
 }

@@ -6,7 +6,7 @@ use super::queue::{Entry, Queue, Ticket};
 use super::scripts;
 use super::told::Told;
 use crate::metrics::BrokerMetrics;
-use crate::{Outcome, Publish, PublishError};
+use crate::{Health, Outcome, Publish, PublishError};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use link::{Lane, LaneError, Link};
@@ -79,13 +79,12 @@ impl Publisher {
         &self.lane
     }
 
-    /// Why publications are not taken now, if so.
-    pub(super) fn complaint(&self) -> Option<String> {
-        if self.lane.is_up() {
-            self.refusal.present()
-        } else {
-            Some("Redis cannot be reached for publishing".to_owned())
+    /// Whether publications are taken now.
+    pub(super) fn health(&self) -> Health {
+        if !self.lane.is_up() {
+            return Health::NotReady("Redis cannot be reached for publishing".to_owned());
         }
+        self.refusal.present().map_or(Health::Ready, Health::Refusing)
     }
 
     pub(super) fn publish(&self, batch: Vec<Publish>) -> BoxFuture<'static, Vec<Outcome>> {

@@ -156,7 +156,7 @@ async fn without_memory_only_what_is_kept_is_refused() {
     let outcomes = node.broker.publish(vec![kept(&old, "2"), passing(&old, "passing"), kept(&new, "3")]).await;
     let refused = Err(PublishError::Unavailable);
     assert_eq!(outcomes, [refused.clone(), Ok(None), refused]);
-    let Health::NotReady(reason) = node.broker.health() else { panic!("it should not be ready") };
+    let Health::Refusing(reason) = node.broker.health() else { panic!("it should refuse") };
     assert!(reason.contains("OOM"), "{reason}");
     assert_eq!(server.command(&["CONFIG", "SET", "maxmemory", "0"]), "+OK");
     assert_eq!((node.say(&old, "2").await, node.say(&new, "1").await), (2, 1));
@@ -171,7 +171,7 @@ async fn a_node_that_publishes_nothing_tells_of_a_full_redis_and_of_its_end() {
     let node = redis_node(&server, "n1.a").await;
     assert_eq!(server.command(&["CONFIG", "SET", "maxmemory", "1"]), "+OK");
     node.until_ready(false).await;
-    let Health::NotReady(reason) = node.broker.health() else { panic!("it should not be ready") };
+    let Health::Refusing(reason) = node.broker.health() else { panic!("it should refuse") };
     assert!(reason.contains("memory is full"), "{reason}");
     assert_eq!(server.command(&["CONFIG", "SET", "maxmemory", "0"]), "+OK");
     node.until_ready(true).await;

@@ -175,7 +175,7 @@ fn session(visit: &Visit, identity: Option<Identity>) -> Session {
 /// Readiness, Origin, address, token: who this is, if the handshake says.
 fn check(visit: &Visit, request: &Request<Incoming>, place: &mut Place) -> Result<Option<Identity>, Refused> {
     let node = &visit.local.node;
-    if node.readiness().is_err() {
+    if !node.takes_connections() {
         let text = "this node takes no connections now\n";
         return Err(Refused { status: StatusCode::SERVICE_UNAVAILABLE, text, close: CloseCode::OverCapacity });
     }

@@ -101,7 +101,8 @@ impl Turn<'_> {
             }
         }
         let Draft { buffer, marks, publications, close, left_out, .. } = draft;
-        let marks = marks.filter(|marks| !marks.list.is_empty());
+        // A gap of the broker's ends one that waits before it, even where nothing of this turn may go.
+        let marks = marks.filter(|marks| !marks.list.is_empty() || marks.from > 0);
         Encoded { frames: Shared::new(buffer, marks, self.meter), publications, close, left_out }
     }
 

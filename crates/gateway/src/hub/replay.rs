@@ -24,6 +24,7 @@ pub fn weight(publication: &Publication) -> usize {
     let length = |text: Option<&Text>| text.map_or(0, |text| text.len());
     let from = publication.from.as_ref();
     let names = length(publication.event.as_ref())
+        + length(publication.retain.as_ref())
         + length(from.map(|f| &f.client))
         + length(from.and_then(|f| f.user.as_ref()))
         + length(from.and_then(|f| f.info.as_ref()));

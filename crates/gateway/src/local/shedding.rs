@@ -50,15 +50,14 @@ impl Local {
     /// Closes so many; those with a publication under way wait for its answer and go with a later wave.
     pub fn close_wave(&self, shed: &Arc<Shed>, count: usize) {
         let Some(mut going) = self.take_going(shed) else { return };
+        // Those who left by themselves hold a place and a file no longer.
+        going.left.retain(|connection| !connection.has_ended());
         let mut closed = 0;
         for _ in 0..going.left.len() {
             if closed == count {
                 break;
             }
             let Some(connection) = going.left.pop_front() else { break };
-            if connection.has_ended() {
-                continue;
-            }
             if connection.state.borrow().publishing > 0 {
                 going.left.push_back(connection);
                 continue;

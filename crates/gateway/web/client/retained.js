@@ -9,6 +9,11 @@ export class Retained {
     for (const publication of state) this.entries.set(publication.retain, { ...publication, channel });
   }
 
+  /** What comes next may count in another epoch, where offsets begin anew: it is newer, whatever its offset. */
+  forgetOffsets() {
+    for (const [key, publication] of this.entries) this.entries.set(key, { ...publication, offset: undefined });
+  }
+
   /** Takes what a publication says of its key; tells whether that changed anything. */
   put(publication) {
     const { retain, offset, data } = publication;

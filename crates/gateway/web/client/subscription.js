@@ -154,6 +154,7 @@ export class Subscription {
   #gap({ from, to, epoch }) {
     if (typeof epoch === "string" && epoch !== this.#position?.epoch) {
       this.#spared.clear();
+      this.#retained?.forgetOffsets();
       // Where it names no offset: from the beginning of the new epoch, of which nothing has been seen.
       this.#position = { epoch, offset: to ?? 0 };
     } else if (this.#position !== null && to !== undefined) {

@@ -123,8 +123,9 @@ impl Keeper {
     /// Waits until something is stated or due.
     async fn rest(&self) {
         let parting_end = self.shared.ledger().next_parting_end();
-        let renewal = self.shared.lane.is_up().then(|| self.lease.next_renewal());
-        let next = [parting_end, renewal, self.stays_until].into_iter().flatten().min();
+        let is_up = self.shared.lane.is_up();
+        let renewal = is_up.then(|| self.lease.next_renewal());
+        let next = [parting_end, renewal, self.stays_until.filter(|_| is_up)].into_iter().flatten().min();
         let is_due = async {
             match next {
                 Some(due) => sleep_until(due).await,
