@@ -255,6 +255,25 @@ mod tests {
     }
 
     #[test]
+    fn a_gap_alone_ends_one_that_waits_before_it() {
+        let channel = Channel::new("c").unwrap();
+        let gap = Delivery::Gap { channel: channel.clone(), range: Some((4, 6)), position: None };
+        let namespace = Namespace { slow: Slow::Latest, ..Namespace::default() };
+        let number_of = |_: &str| None;
+        let deliveries = [Arc::new(gap)];
+        let meter = Rc::default();
+        let turn = Turn {
+            channel: &channel,
+            namespace: &namespace,
+            deliveries: &deliveries,
+            number_of: &number_of,
+            meter: &meter,
+        };
+        let encoded = turn.encode(Encoding::Json, None);
+        assert!(encoded.frames.marks().is_some_and(|marks| marks.from > 0));
+    }
+
+    #[test]
     fn a_client_is_not_told_of_its_own_coming() {
         let channel = Channel::new("c").unwrap();
         let member = Member { user: "ann".into(), clients: 1, info: None };
