@@ -61,9 +61,10 @@ async fn killed(stage: &mut Stage) -> Result<(), Fault> {
     for node in 0..stage.length.pick(1, stage.cluster.nodes.len()) {
         stage.cluster.nodes[node].kill().await?;
         stage.healed(&format!("{} is killed", stage.cluster.nodes[node].name()));
-        // The lease (6 s) and 2 s: then nobody is shown who was there only by that node.
-        stage.expect_presence(Duration::from_secs(8)).await?;
-        stage.pass(500, 3000).await;
+        // Its clients are back by then, and shown twice until the dead node's entries are removed: within the lease (6 s)
+        // and 2 s.
+        stage.pass(2000, 3000).await;
+        stage.expect_presence(Duration::from_secs(stage.length.pick(6, 5))).await?;
         stage.cluster.nodes[node].start()?;
         stage.expect_ready().await;
         stage.tell("it is back");
