@@ -2,6 +2,7 @@
 
 use protocol::{Epoch, Position};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -88,11 +89,13 @@ pub(crate) enum Seen {
     Ended,
 }
 
-/// When a subscriber saw something.
+/// When a subscriber saw something, and by way of which node.
 #[derive(Debug, Clone)]
 pub(crate) struct Observation {
     /// When.
     pub(crate) at: Instant,
+    /// The node's name, if there was a connection when it was written down.
+    pub(crate) node: Option<Arc<str>>,
     /// What.
     pub(crate) seen: Seen,
     /// For a publication: how long it has been on its way since its publisher sent it.

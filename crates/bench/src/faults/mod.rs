@@ -23,7 +23,10 @@ use scenario::Scenario;
 use stage::Stage;
 use std::path::Path;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+
+/// Several times what the longest scenario takes.
+const SCENARIO_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// How long subscribers may take, after everything has been published, to have seen it.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -67,11 +70,12 @@ async fn prepare(scenario: &'static Scenario, length: Length, gateway: &Path) ->
 }
 
 async fn play(scenario: &'static Scenario, mut stage: Stage) -> Report {
-    let played = (scenario.run)(&mut stage).await;
-    let records = match played {
-        Ok(()) => settle(&mut stage).await,
-        Err(fault) => Err(fault),
+    let playing = async {
+        (scenario.run)(&mut stage).await?;
+        settle(&mut stage).await
     };
+    // Whatever a broken cluster no longer answers.
+    let records = timeout(SCENARIO_TIMEOUT, playing).await.unwrap_or_else(|_| Err("it does not come to an end".into()));
     let mut report = match records {
         Ok(records) => {
             let counts = check(&records, scenario.expect.keeps_data);

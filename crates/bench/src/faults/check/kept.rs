@@ -37,7 +37,7 @@ pub(super) fn check(witness: &Witness, index: &Index<'_>, counts: &mut Counts) {
             Seen::Subscribed { position: Some(position) } if reader.at.is_none() => reader.goes_to(position),
             Seen::Gap { range } => reader.hears(*range),
             Seen::Publication { position: Some(position), .. } => {
-                follow(&mut reader, position, witness, counts);
+                follow(&mut reader, position, observation.node.as_deref(), witness, counts);
             }
             Seen::Publication { position: None, .. } => {
                 counts.disordered += 1;
@@ -49,8 +49,9 @@ pub(super) fn check(witness: &Witness, index: &Index<'_>, counts: &mut Counts) {
     tail(&reader, witness, index, counts);
 }
 
-fn follow(reader: &mut Reader, position: &Position, witness: &Witness, counts: &mut Counts) {
-    let who = || format!("subscriber {} in {}", witness.subscriber, witness.channel.name());
+fn follow(reader: &mut Reader, position: &Position, node: Option<&str>, witness: &Witness, counts: &mut Counts) {
+    let by = node.unwrap_or("a connection that has ended");
+    let who = || format!("subscriber {} in {}, by {by},", witness.subscriber, witness.channel.name());
     match &reader.at {
         Some(at) if at.epoch == position.epoch => {
             if position.offset <= at.offset {

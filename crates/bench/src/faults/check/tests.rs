@@ -51,7 +51,7 @@ impl Story {
     }
 
     fn see(&mut self, seen: Seen) {
-        self.records.witnesses[0].observations.push(Observation { at: self.began_at, seen, latency: None });
+        self.records.witnesses[0].observations.push(Observation { at: self.began_at, node: None, seen, latency: None });
     }
 
     fn see_publication(&mut self, sequence: u64, position: Option<Position>) {

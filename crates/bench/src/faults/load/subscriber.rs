@@ -44,7 +44,7 @@ impl Subscriber {
             let subscription = client.subscribe(&Channel::new(&channel.name())?, options).await?;
             let observations = Arc::new(Mutex::new(Vec::new()));
             let (tell, count) = watch::channel(0);
-            let writing = write_down(subscription, observations.clone(), tell, began_at);
+            let writing = write_down(subscription, client.state(), observations.clone(), tell, began_at);
             tasks.push(tokio::spawn(writing).abort_handle());
             records.push(Record { channel: *channel, observations, count });
         }
@@ -127,10 +127,12 @@ impl Drop for Subscriber {
 
 async fn write_down(
     mut subscription: Subscription,
+    state: watch::Receiver<State>,
     observations: Arc<Mutex<Vec<Observation>>>,
     tell: watch::Sender<usize>,
     began_at: Instant,
 ) {
+    let mut node: Option<Arc<str>> = None;
     while let Some(event) = subscription.next().await {
         let at = Instant::now();
         let (seen, latency) = match event {
@@ -144,7 +146,13 @@ async fn write_down(
             Event::Unsubscribed(_) => (Seen::Ended, None),
             _ => continue,
         };
-        lock(&observations).push(Observation { at, seen, latency });
+        match &*state.borrow() {
+            // One name for all that comes over one connection: there are millions of these.
+            State::Connected { node: now, .. } if node.as_deref() == Some(now.as_str()) => {}
+            State::Connected { node: now, .. } => node = Some(now.as_str().into()),
+            _ => node = None,
+        }
+        lock(&observations).push(Observation { at, node: node.clone(), seen, latency });
         tell.send_modify(|count| *count += 1);
     }
 }

@@ -14,6 +14,9 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 /// How long a connection may take to be opened, up to `welcome`.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long a node may take nothing from a socket: longer than any scenario freezes one.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// What a publication is answered.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
@@ -58,7 +61,7 @@ impl Wire {
     /// Subscribes; who never asks for an answer need not read one.
     pub(super) async fn subscribe(&mut self, channel: ChannelId) -> Result<(), Error> {
         let command = json!({ "type": "subscribe", "channel": channel.name() });
-        self.0.send(Message::text(command.to_string())).await
+        self.send(command.to_string()).await
     }
 
     /// Publishes; the stamp's sequence is the command's id.
@@ -73,7 +76,12 @@ impl Wire {
         if let Some(key) = key {
             command["key"] = json!(key);
         }
-        self.0.send(Message::text(command.to_string())).await
+        self.send(command.to_string()).await
+    }
+
+    async fn send(&mut self, text: String) -> Result<(), Error> {
+        let sent = timeout(SEND_TIMEOUT, self.0.send(Message::text(text))).await;
+        sent.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
     }
 
     /// The next answer and the sequence it is for; `None` when the connection is over. Dropped half-way nothing is lost.
