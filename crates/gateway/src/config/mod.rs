@@ -4,7 +4,7 @@ mod namespaces;
 mod redis;
 pub mod settings;
 
-use crate::auth::AuthConfig;
+use crate::auth::{AuthConfig, Key};
 use crate::http::HttpConfig;
 use crate::inbox::InboxConfig;
 use crate::limit::Rate;
@@ -169,17 +169,32 @@ fn read_auth(s: &mut Settings) -> AuthConfig {
         "auth.previous_hmac_secret_file",
         "also accepted, while tokens signed with it live on",
     );
+    let public_key_file = "a PEM file of public keys (RSA, P-256, P-384, Ed25519) that check tokens";
+    s.refuse_empty("auth.public_key_file");
+    let public_keys = s.get("auth.public_key_file", "", public_key_file, read_public_keys).unwrap_or_default();
     let said = s.optional_flag("auth.anonymous", "anyone may connect; true while no key is set, else false");
-    AuthConfig {
-        anonymous: said.unwrap_or(hmac_secret.is_none() && previous_hmac_secret.is_none()),
+    let mut auth = AuthConfig {
+        anonymous: false,
         hmac_secret,
         previous_hmac_secret,
+        public_keys,
         audience: s.optional("auth.audience", "what `aud` must hold"),
         issuer: s.optional("auth.issuer", "what `iss` must be"),
+        requires_expiry: s.flag("auth.require_expiry", "true", "refuse tokens that do not say when they end (`exp`)"),
         timeout: s.positive_duration("auth.timeout", "10s", "a connection without a token by then is closed (4001)"),
         query: s.flag("auth.query", "false", "take tokens from ?token= (they end up in access logs)"),
         cookie: s.optional("auth.cookie", "take tokens from this cookie"),
+    };
+    auth.anonymous = said.unwrap_or(!auth.has_keys());
+    auth
+}
+
+fn read_public_keys(path: &str) -> Result<Vec<Key>, String> {
+    if path.is_empty() {
+        return Ok(Vec::new());
     }
+    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))?;
+    Key::from_pem(&text).map_err(|fault| format!("{path} {fault}"))
 }
 
 fn read_http(s: &mut Settings) -> HttpConfig {

@@ -189,7 +189,7 @@ fn check(visit: &Visit, request: &Request<Incoming>, place: &mut Place) -> Resul
         return Err(Refused { status: StatusCode::TOO_MANY_REQUESTS, text, close: CloseCode::OverCapacity });
     }
     let Some(token) = token(visit, request) else { return Ok(None) };
-    node.auth.verify(&token).map(Some).map_err(|error| {
+    node.auth.identify(&token).map(Some).map_err(|error| {
         tracing::debug!(%error, "a token was refused at the handshake");
         Refused { status: StatusCode::UNAUTHORIZED, text: "the token was refused\n", close: CloseCode::Unauthenticated }
     })

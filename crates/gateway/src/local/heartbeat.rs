@@ -38,20 +38,23 @@ impl Local {
     }
 
     fn check(&self, connection: &Rc<Connection>, now: Tick) {
-        let (phase, times) = {
+        let (phase, times, tickets_end) = {
             let mut state = connection.state.borrow_mut();
             if state.waiting.is_some() {
                 // Its socket is not read while commands wait: silence says nothing.
                 state.times.heard = now;
                 state.times.pinged = None;
             }
-            (state.session.phase, state.times)
+            (state.session.phase, state.times, state.session.tickets_end())
         };
         // An entry that a later one has replaced.
         if times.due > now {
             return;
         }
         let config = &self.node.config.worker;
+        if phase == Phase::Ready && tickets_end.is_some_and(|end| end <= now) {
+            self.end_tickets(connection);
+        }
         match due(phase, &times, now, ticks(config.ping_interval), ticks(config.ping_timeout)) {
             Some(Due::Ping) => self.ping(connection, now),
             Some(Due::TellExpiry(left)) => {
@@ -77,11 +80,14 @@ impl Local {
     }
 
     /// Has the connection looked at when the next of its deadlines comes.
-    fn set_timer(&self, connection: &Rc<Connection>) {
+    pub fn set_timer(&self, connection: &Rc<Connection>) {
         let config = &self.node.config.worker;
         let mut state = connection.state.borrow_mut();
-        let next =
+        let mut next =
             next_look(state.session.phase, &state.times, ticks(config.ping_interval), ticks(config.ping_timeout));
+        if state.session.phase == Phase::Ready {
+            next = next.min(state.session.tickets_end().unwrap_or(Tick::MAX));
+        }
         state.times.due = self.wheel.borrow_mut().set(connection.number, next);
     }
 

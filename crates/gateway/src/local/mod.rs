@@ -4,6 +4,7 @@
 pub mod connection;
 pub mod ending;
 pub mod heartbeat;
+pub mod permission;
 pub mod shedding;
 pub mod timers;
 
