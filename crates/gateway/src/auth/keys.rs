@@ -2,7 +2,10 @@
 
 use super::claims::Claims;
 use super::{AuthError, explain};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use serde_json::Value;
+use std::str::FromStr;
 
 const HMAC: &[Algorithm] = &[Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
 const RSA: &[Algorithm] =
@@ -62,6 +65,34 @@ impl Key {
             n if n > KEYS_MAX => Err(format!("holds more than {KEYS_MAX} keys")),
             _ => Ok(keys),
         }
+    }
+
+    /// A key of a published set; `None` for one that is not for signatures, or that the gateway does not know or trust: a
+    /// secret that is published is none.
+    pub(super) fn from_jwk(value: Value) -> Option<Self> {
+        let only = match value.get("alg") {
+            Some(name) => Some(Algorithm::from_str(name.as_str()?).ok()?),
+            None => None,
+        };
+        let jwk: Jwk = serde_json::from_value(value).ok()?;
+        let is_for_signatures = jwk.common.public_key_use.as_ref().is_none_or(|u| *u == PublicKeyUse::Signature)
+            && jwk.common.key_operations.as_ref().is_none_or(|all| all.contains(&KeyOperations::Verify));
+        if !is_for_signatures {
+            return None;
+        }
+        let key = DecodingKey::from_jwk(&jwk).ok()?;
+        let algorithms = match &jwk.algorithm {
+            AlgorithmParameters::RSA(_) if is_strong(&key) => RSA,
+            AlgorithmParameters::EllipticCurve(point) if point.curve == EllipticCurve::P256 => P256,
+            AlgorithmParameters::EllipticCurve(point) if point.curve == EllipticCurve::P384 => P384,
+            AlgorithmParameters::OctetKeyPair(point) if point.curve == EllipticCurve::Ed25519 => ED25519,
+            _ => return None,
+        };
+        let algorithms = match only {
+            Some(only) => algorithms.chunks(1).find(|one| one.contains(&only))?,
+            None => algorithms,
+        };
+        Some(Self { id: jwk.common.key_id.map(Into::into), algorithms, key })
     }
 
     /// Checks a token's signature and reads what it claims, which nobody has looked at yet.

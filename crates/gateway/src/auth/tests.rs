@@ -21,6 +21,7 @@ fn config() -> AuthConfig {
         hmac_secret: Some(SECRET.into()),
         previous_hmac_secret: None,
         public_keys: Vec::new(),
+        published: None,
         audience: None,
         issuer: None,
         requires_expiry: true,
@@ -30,8 +31,13 @@ fn config() -> AuthConfig {
     }
 }
 
+/// What checks tokens by this configuration.
+fn auth(config: &AuthConfig) -> Auth {
+    Auth::new(config, &Metrics::new(&prometheus::Registry::new()).unwrap())
+}
+
 fn with_public_keys(pem: &str) -> Auth {
-    Auth::new(&AuthConfig { hmac_secret: None, public_keys: Key::from_pem(pem).unwrap(), ..config() })
+    auth(&AuthConfig { hmac_secret: None, public_keys: Key::from_pem(pem).unwrap(), ..config() })
 }
 
 fn now() -> u64 {
@@ -69,7 +75,7 @@ fn with_header(header: &Value, claims: &str) -> String {
 }
 
 fn verify(token: &str) -> Result<String, String> {
-    Auth::new(&config()).identify(token).map(|i| i.user.to_string()).map_err(|e| e.to_string())
+    auth(&config()).identify(token).map(|i| i.user.to_string()).map_err(|e| e.to_string())
 }
 
 fn refused(why: &str) -> Result<String, String> {
@@ -87,7 +93,7 @@ fn a_minted_token_says_who_its_bearer_is_and_what_it_grants() {
         lifetime: Duration::from_secs(60),
         ..Wish::default()
     };
-    let identity = Auth::new(&config()).identify(&mint(SECRET, wish).unwrap()).unwrap();
+    let identity = auth(&config()).identify(&mint(SECRET, wish).unwrap()).unwrap();
     assert_eq!((&*identity.user, identity.info.as_deref()), ("ann", Some("{\"name\":\"Ann\"}")));
     assert_eq!(identity.roles, [Text::from("staff")]);
     assert!(identity.is_granted(Action::Publish, "chat:a") && identity.is_granted(Action::Subscribe, "news"));
@@ -109,7 +115,7 @@ fn all_hmac_algorithms_and_the_previous_secret_are_taken() {
         previous_hmac_secret: Some(SECRET.into()),
         ..config()
     };
-    assert!(Auth::new(&rotated).identify(&sign(Algorithm::HS256, SECRET, &good())).is_ok());
+    assert!(auth(&rotated).identify(&sign(Algorithm::HS256, SECRET, &good())).is_ok());
 }
 
 #[test]
@@ -134,8 +140,8 @@ fn a_public_key_takes_what_its_owner_has_signed_by_its_own_algorithms() {
 #[test]
 fn a_file_may_hold_several_public_keys_and_nothing_else() {
     let both = [key!("rsa-next.pub"), "# and the one before\n", key!("rsa.pub"), key!("p256.pub")].concat();
-    let auth = with_public_keys(&both);
-    assert!(auth.identify(&signed(Algorithm::RS256)).is_ok() && auth.identify(&signed(Algorithm::ES256)).is_ok());
+    let checks = with_public_keys(&both);
+    assert!(checks.identify(&signed(Algorithm::RS256)).is_ok() && checks.identify(&signed(Algorithm::ES256)).is_ok());
     for (wrong, why) in [
         (key!("rsa"), "holds a PRIVATE KEY"),
         (key!("rsa-weak.pub"), "less than 2048 bits"),
@@ -155,20 +161,20 @@ fn a_file_may_hold_several_public_keys_and_nothing_else() {
 #[test]
 fn a_public_key_is_no_secret() {
     for pem in [key!("rsa.pub"), key!("p256.pub"), key!("ed25519.pub")] {
-        let auth = with_public_keys(pem);
+        let checks = with_public_keys(pem);
         for secret in [pem, pem.trim_end(), &pem.replace('\n', "\r\n")] {
             let forged = sign(Algorithm::HS256, secret, &good());
-            assert_eq!(auth.identify(&forged), Err(WRONG_ALGORITHM));
+            assert_eq!(checks.identify(&forged), Err(WRONG_ALGORITHM));
         }
     }
 }
 
 #[test]
 fn a_secret_and_a_public_key_do_not_stand_in_for_one_another() {
-    let auth = Auth::new(&AuthConfig { public_keys: Key::from_pem(key!("rsa.pub")).unwrap(), ..config() });
-    assert!(auth.identify(&sign(Algorithm::HS256, SECRET, &good())).is_ok());
-    assert!(auth.identify(&signed(Algorithm::RS256)).is_ok());
-    assert!(auth.identify(&sign(Algorithm::HS256, key!("rsa.pub"), &good())).is_err());
+    let checks = auth(&AuthConfig { public_keys: Key::from_pem(key!("rsa.pub")).unwrap(), ..config() });
+    assert!(checks.identify(&sign(Algorithm::HS256, SECRET, &good())).is_ok());
+    assert!(checks.identify(&signed(Algorithm::RS256)).is_ok());
+    assert!(checks.identify(&sign(Algorithm::HS256, key!("rsa.pub"), &good())).is_err());
 }
 
 #[test]
@@ -180,7 +186,7 @@ fn what_does_not_hold_is_refused_in_words_that_help() {
     assert_eq!(verify(&signed(Algorithm::RS256)), refused("the token's algorithm is not that of the key"));
     let over = sign(Algorithm::HS256, SECRET, &json!({"sub": "ann", "exp": now() - 60}));
     assert_eq!(verify(&over), refused("the token has expired"));
-    let none = Auth::new(&AuthConfig { hmac_secret: None, ..config() });
+    let none = auth(&AuthConfig { hmac_secret: None, ..config() });
     assert_eq!(none.identify(&sign(Algorithm::HS256, SECRET, &good())), Err(NO_KEY));
 }
 
@@ -249,17 +255,17 @@ fn a_token_has_three_parts_and_each_is_what_it_should_be() {
 
 #[test]
 fn a_subscription_s_token_is_for_one_channel_and_one_user_and_is_no_way_in() {
-    let auth = Auth::new(&config());
+    let checks = auth(&config());
     let channel = |name| Channel::new(name).unwrap();
     let wish =
         |subscription| Wish { user: "ann".into(), subscription, lifetime: Duration::from_secs(60), ..Wish::default() };
     let ticket = mint(SECRET, wish(Some("chat:a".into()))).unwrap();
-    let left = auth.admit(&ticket, &channel("chat:a"), Some("ann")).unwrap().unwrap();
+    let left = checks.admit(&ticket, &channel("chat:a"), Some("ann")).unwrap().unwrap();
     assert!((59..=65).contains(&left.as_secs()), "{left:?}");
-    assert!(auth.admit(&ticket, &channel("chat:b"), Some("ann")).is_err());
-    assert!(auth.admit(&ticket, &channel("chat:a"), Some("bob")).is_err());
-    assert!(auth.admit(&ticket, &channel("chat:a"), None).is_err());
-    assert!(auth.identify(&ticket).is_err(), "it does not connect");
+    assert!(checks.admit(&ticket, &channel("chat:b"), Some("ann")).is_err());
+    assert!(checks.admit(&ticket, &channel("chat:a"), Some("bob")).is_err());
+    assert!(checks.admit(&ticket, &channel("chat:a"), None).is_err());
+    assert!(checks.identify(&ticket).is_err(), "it does not connect");
     let session = mint(SECRET, wish(None)).unwrap();
-    assert!(auth.admit(&session, &channel("chat:a"), Some("ann")).is_err(), "and a session's token is no ticket");
+    assert!(checks.admit(&session, &channel("chat:a"), Some("ann")).is_err(), "and a session's token is no ticket");
 }

@@ -11,6 +11,21 @@ use std::time::SystemTime;
 
 pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, token: &str) {
     match local.node.auth.identify(token) {
+        Err(AuthError::UnknownKey) => {
+            let token = token.to_owned();
+            super::spawn_alone(local, connection, async move |local, connection| {
+                let identified = local.node.auth.identify_waiting(&token).await;
+                if !connection.has_ended() {
+                    answer(local, connection, id, identified);
+                }
+            });
+        }
+        identified => answer(local, connection, id, identified),
+    }
+}
+
+fn answer(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, identified: Result<Identity, AuthError>) {
+    match identified {
         Ok(identity) => accept(local, connection, id, identity),
         Err(AuthError::Refused(why)) => {
             local.refuse(connection, "auth", id, Refusal::new(ErrorCode::Unauthenticated, why));
@@ -19,7 +34,13 @@ pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64
                 local.close(connection, CloseCode::Unauthenticated);
             }
         }
+        Err(AuthError::UnknownKey | AuthError::Unavailable) => local.refuse(connection, "auth", id, no_keys()),
     }
+}
+
+/// What is answered while a token's key cannot be fetched: the same may succeed later.
+pub(super) fn no_keys() -> Refusal {
+    Refusal::new(ErrorCode::Unavailable, "the keys that tokens are checked with cannot be fetched now")
 }
 
 fn accept(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, identity: Identity) {

@@ -20,24 +20,42 @@ use presence::Entry;
 use protocol::{Cause, Channel, ErrorCode, Members, Outgoing, Position, Push, Refusal, Reply, Subscribe};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, mut subscribe: Subscribe) {
     let Some(token) = subscribe.token.take() else { return begin(local, connection, id, subscribe, true) };
-    match ticket(local, connection, &subscribe.channel, &token) {
-        Ok(ticket) => begin_with(local, connection, id, subscribe, Means { join: true, ticket: Some(ticket) }),
-        Err(refusal) => local.refuse(connection, "subscribe", id, refusal),
+    let identity = connection.state.borrow().session.identity.clone();
+    let user = identity.map(|identity| identity.user.clone());
+    match local.node.auth.admit(&token, &subscribe.channel, user.as_deref()) {
+        Err(AuthError::UnknownKey) => super::spawn_alone(local, connection, async move |local, connection| {
+            let admitted = local.node.auth.admit_waiting(&token, &subscribe.channel, user.as_deref()).await;
+            if !connection.has_ended() {
+                begin_admitted(local, connection, id, subscribe, admitted);
+            }
+        }),
+        admitted => begin_admitted(local, connection, id, subscribe, admitted),
     }
 }
 
-/// What a subscription's own token allows.
-fn ticket(local: &Local, connection: &Connection, channel: &Channel, token: &str) -> Result<Ticket, Refusal> {
-    let identity = connection.state.borrow().session.identity.clone();
-    let user = identity.as_ref().map(|identity| &*identity.user);
-    match local.node.auth.admit(token, channel, user) {
-        Ok(holds_for) => Ok(Ticket { ends: holds_for.map(|time| local.tick().saturating_add(ticks(time))) }),
-        Err(AuthError::Refused(why)) => Err(Refusal::new(ErrorCode::Unauthenticated, why)),
-    }
+/// Begins a subscription by its own token: `admitted` is how long that holds, or why it is not taken.
+fn begin_admitted(
+    local: &Rc<Local>,
+    connection: &Rc<Connection>,
+    id: Option<u64>,
+    subscribe: Subscribe,
+    admitted: Result<Option<Duration>, AuthError>,
+) {
+    let refusal = match admitted {
+        Ok(holds_for) => {
+            let ends = holds_for.map(|time| local.tick().saturating_add(ticks(time)));
+            let means = Means { join: true, ticket: Some(Ticket { ends }) };
+            return begin_with(local, connection, id, subscribe, means);
+        }
+        Err(AuthError::Refused(why)) => Refusal::new(ErrorCode::Unauthenticated, why),
+        Err(AuthError::UnknownKey | AuthError::Unavailable) => super::auth::no_keys(),
+    };
+    local.refuse(connection, "subscribe", id, refusal);
 }
 
 /// How a subscription is begun.
