@@ -182,3 +182,16 @@ async fn a_subscription_s_token_may_be_of_a_new_key_too() {
     let unknown = json!({"type": "subscribe", "channel": "other", "token": P256.sign("3", &claims)});
     ann.refused(unknown, "unauthenticated").await;
 }
+
+#[tokio::test]
+async fn what_follows_a_token_of_a_new_key_waits_for_it() {
+    let issuer = Issuer::start(&[(Rsa, "1")]).await;
+    let cluster = cluster(&issuer, &[]).await;
+    issuer.publish(&[(RsaNext, "2")]);
+    let mut ann = cluster.client(0).await;
+    let mut array = json!([auth(&RsaNext.token("2", "ann")), {"type": "subscribe", "id": 2, "channel": "chat"}]);
+    array[0]["id"] = json!(1);
+    ann.send(&array).await;
+    assert_eq!(ann.reply_to(&json!(1)).await["type"], "authed");
+    assert_eq!(ann.reply_to(&json!(2)).await["type"], "subscribed");
+}

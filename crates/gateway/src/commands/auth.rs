@@ -13,6 +13,8 @@ pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64
     match local.node.auth.identify(token) {
         Err(AuthError::UnknownKey) => {
             let token = token.to_owned();
+            // Until it is known who speaks everything waits, subscriptions too.
+            connection.state.borrow_mut().waiting.get_or_insert_default();
             super::spawn_alone(local, connection, async move |local, connection| {
                 let identified = local.node.auth.identify_waiting(&token).await;
                 if !connection.has_ended() {

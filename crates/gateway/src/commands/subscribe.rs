@@ -6,65 +6,27 @@
 use super::recover::next_chunk;
 use super::state::{Found, StateOf};
 use super::{COMMAND_TIMEOUT, wait_drained};
-use crate::auth::AuthError;
 use crate::grant::Action;
 use crate::hub::Opening;
 use crate::hub::replay::Chunk;
 use crate::hub::state::Snapshot;
 use crate::local::Local;
 use crate::local::connection::Connection;
-use crate::local::timers::ticks;
 use crate::policy::Namespace;
 use crate::session::{Stage, Ticket, Unable};
 use presence::Entry;
 use protocol::{Cause, Channel, ErrorCode, Members, Outgoing, Position, Push, Refusal, Reply, Subscribe};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
-
-pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, mut subscribe: Subscribe) {
-    let Some(token) = subscribe.token.take() else { return begin(local, connection, id, subscribe, true) };
-    let identity = connection.state.borrow().session.identity.clone();
-    let user = identity.map(|identity| identity.user.clone());
-    match local.node.auth.admit(&token, &subscribe.channel, user.as_deref()) {
-        Err(AuthError::UnknownKey) => super::spawn_alone(local, connection, async move |local, connection| {
-            let admitted = local.node.auth.admit_waiting(&token, &subscribe.channel, user.as_deref()).await;
-            if !connection.has_ended() {
-                begin_admitted(local, connection, id, subscribe, admitted);
-            }
-        }),
-        admitted => begin_admitted(local, connection, id, subscribe, admitted),
-    }
-}
-
-/// Begins a subscription by its own token: `admitted` is how long that holds, or why it is not taken.
-fn begin_admitted(
-    local: &Rc<Local>,
-    connection: &Rc<Connection>,
-    id: Option<u64>,
-    subscribe: Subscribe,
-    admitted: Result<Option<Duration>, AuthError>,
-) {
-    let refusal = match admitted {
-        Ok(holds_for) => {
-            let ends = holds_for.map(|time| local.tick().saturating_add(ticks(time)));
-            let means = Means { join: true, ticket: Some(Ticket { ends }) };
-            return begin_with(local, connection, id, subscribe, means);
-        }
-        Err(AuthError::Refused(why)) => Refusal::new(ErrorCode::Unauthenticated, why),
-        Err(AuthError::UnknownKey | AuthError::Unavailable) => super::auth::no_keys(),
-    };
-    local.refuse(connection, "subscribe", id, refusal);
-}
 
 /// How a subscription is begun.
 #[derive(Clone, Copy)]
-struct Means {
+pub(super) struct Means {
     /// Whether its client is shown as a member where the channel keeps presence.
-    join: bool,
+    pub(super) join: bool,
     /// Its own token, if it has one.
-    ticket: Option<Ticket>,
+    pub(super) ticket: Option<Ticket>,
 }
 
 /// Begins a subscription; `join` says whether its client is shown as a member where the channel keeps presence.
@@ -72,7 +34,13 @@ pub fn begin(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, su
     begin_with(local, connection, id, subscribe, Means { join, ticket: None });
 }
 
-fn begin_with(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, mut subscribe: Subscribe, means: Means) {
+pub(super) fn begin_with(
+    local: &Rc<Local>,
+    connection: &Rc<Connection>,
+    id: Option<u64>,
+    mut subscribe: Subscribe,
+    means: Means,
+) {
     let allow = |action| local.allow_with(connection, action, &subscribe.channel, means.ticket.is_some());
     let members = allow(Action::Presence);
     let allowed = allow(Action::Subscribe).and_then(|namespace| match &members {
