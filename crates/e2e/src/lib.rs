@@ -8,6 +8,7 @@ mod cluster;
 mod connect;
 pub mod frames;
 mod http;
+mod issuer;
 mod node;
 mod raw_socket;
 mod road;
@@ -17,6 +18,7 @@ pub use client::Client;
 pub use cluster::{Backend, Cluster, Plan};
 pub use connect::Connect;
 pub use http::{Answer, get, post};
+pub use issuer::{Issuer, Manner, Signer};
 pub use raw_socket::{End, RawSocket, handshake};
 pub use road::Road;
 

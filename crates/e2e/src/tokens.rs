@@ -20,6 +20,19 @@ pub fn ending_in(user: &str, seconds: i64) -> String {
     signed(&json!({"sub": user, "exp": in_seconds(seconds - LEEWAY_S)}))
 }
 
+/// A good token of a user that claims this too.
+pub fn claiming(user: &str, more: &Value) -> String {
+    let mut claims = json!({"sub": user, "exp": in_seconds(3600)});
+    let (claims_map, more) = (claims.as_object_mut().expect("an object"), more.as_object().expect("an object"));
+    claims_map.extend(more.clone());
+    signed(&claims)
+}
+
+/// A token for one subscription, which the gateway takes for so many seconds.
+pub fn ticket(user: &str, channel: &str, seconds: i64) -> String {
+    signed(&json!({"sub": user, "channel": channel, "exp": in_seconds(seconds - LEEWAY_S)}))
+}
+
 /// A token with these claims.
 pub fn signed(claims: &Value) -> String {
     signed_with(SECRET, claims)

@@ -120,7 +120,8 @@ pub async fn start(config: Config, memory: &MemoryCluster) -> Result<Running, St
         workers.push(worker::start(start).map_err(StartError::Worker)?);
         worker_ends.push(end);
     }
-    let tasks = vec![serve_admin(admin_listener, &node, registry)?, sweep(&node), watch_isolation(&node)];
+    let tasks =
+        vec![serve_admin(admin_listener, &node, registry)?, sweep(&node), watch_isolation(&node), keep_keys(&node)];
     Ok(Running { public, admin, node, workers, worker_ends, tasks })
 }
 
@@ -174,6 +175,11 @@ fn serve_admin(
 fn sweep(node: &Arc<Node>) -> AbortHandle {
     let node = node.clone();
     tokio::spawn(async move { node.sweep_forever().await }).abort_handle()
+}
+
+fn keep_keys(node: &Arc<Node>) -> AbortHandle {
+    let auth = node.auth.clone();
+    tokio::spawn(async move { auth.maintain().await }).abort_handle()
 }
 
 /// A node cannot tell whether only it is cut off or Redis is gone. Either way its clients are served nothing, so after the

@@ -4,12 +4,12 @@ pub(crate) mod remote;
 
 use clap::{Parser, Subcommand};
 use gateway::app::Running;
+use gateway::auth::{Wish, mint};
 use gateway::config::Config;
 use gateway::config::settings::variable;
 use link::LinkConfig;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 /// A horizontally scaled WebSocket gateway: clients of any number of nodes share channels through Redis.
 ///
@@ -49,6 +49,18 @@ pub(crate) enum Command {
         /// What others see of the user: one JSON value (`info`).
         #[arg(long)]
         info: Option<String>,
+        /// A role of the user (`roles`); may be given several times.
+        #[arg(long)]
+        role: Vec<String>,
+        /// What the token grants (`caps`), such as --cap 'chat:*=subscribe,publish'; may be given several times.
+        #[arg(long, value_name = "PATTERN=ACTIONS")]
+        cap: Vec<String>,
+        /// A channel that the token grants (`channels`); may be given several times.
+        #[arg(long)]
+        channel: Vec<String>,
+        /// Makes it a token for one subscription, shown in `subscribe`.
+        #[arg(long, value_name = "CHANNEL", conflicts_with_all = ["role", "cap", "channel", "info"])]
+        subscribe: Option<String>,
         /// How long it holds.
         #[arg(long, default_value = "1h")]
         ttl: humantime::Duration,
@@ -133,30 +145,38 @@ pub(crate) fn print(config: &Config) -> ExitCode {
 /// Namespaces are tables, which have no variables.
 const NAMESPACES: &str = r#"
 # Which channels there are, and their rules: the first pattern that takes a channel rules it.
-#   pattern      a name, or the beginning of names and *
-#   subscribe    anyone, authenticated or nobody: who may subscribe, see members and read history
-#   publish      anyone, authenticated or nobody
-#   presence     whether it is kept who is there
-#   join_leave   whether subscribers are told who comes and goes
-#   history      size: publications kept (0: none, at most once, no recovery); ttl: the log is dropped this long after the
-#                last one
-#   state        keys: how many keys a channel retains (0: none); bytes: what they may take together; ttl: a key ends this long
-#                after it was last published
-#   slow         what becomes of a subscriber that does not keep up: close (4102); drop_oldest: the oldest publications that
-#                wait for it go; latest: only the newest waits, of each key that is retained; a gap tells what went
-#   max_message  larger payloads are refused (too_large); without it, only by limits.max_message"#;
+#   pattern        a name, or the beginning of names and *; {user} stands for the user of a token: user:{user}, user:{user}:*
+#                  (others are kept out, unless a token or role grants it expressly)
+#   subscribe      anyone, authenticated, granted (by the token's caps or channels, by a role, or by a token for the
+#                  subscription) or nobody: who may subscribe
+#   publish        who may publish
+#   read_presence  who may see members; as subscribe unless said
+#   read_history   who may read history and recover; as subscribe unless said
+#   roles          what a role of the token grants: roles.staff = ["publish"], or roles = ["staff"] for everything
+#   events         the events that may be published; without it all, and publications without one
+#   presence       whether it is kept who is there
+#   join_leave     whether subscribers are told who comes and goes
+#   history        size: publications kept (0: none, at most once, no recovery); ttl: the log is dropped this long after the
+#                  last one
+#   state          keys: how many keys a channel retains (0: none); bytes: what they may take together; ttl: a key ends this
+#                  long after it was last published
+#   slow           what becomes of a subscriber that does not keep up: close (4102); drop_oldest: the oldest publications
+#                  that wait for it go; latest: only the newest waits, of each key that is retained; a gap tells what went
+#   max_message    larger payloads are refused (too_large); without it, only by limits.max_message"#;
 
 fn or_none(text: &str) -> &str {
     if text.is_empty() { "none" } else { text }
 }
 
-/// Mints a token.
-pub(crate) fn token(config: &Config, user: &str, info: Option<&str>, ttl: Duration) -> ExitCode {
-    let Some(secret) = &config.auth.hmac_secret else {
+/// Mints a token that this configuration takes.
+pub(crate) fn token(config: &Config, wish: Wish) -> ExitCode {
+    let auth = &config.auth;
+    let Some(secret) = &auth.hmac_secret else {
         eprintln!("there is no secret to sign with: set auth.hmac_secret (GW_AUTH__HMAC_SECRET)");
         return ExitCode::from(EXIT_USAGE);
     };
-    match gateway::auth::mint(secret, user, info, ttl) {
+    let wish = Wish { audience: auth.audience.clone(), issuer: auth.issuer.clone(), ..wish };
+    match mint(secret, wish) {
         Ok(token) => {
             println!("{token}");
             ExitCode::SUCCESS

@@ -6,6 +6,7 @@ use clap::Parser;
 use cli::remote::{self, Order};
 use cli::{Cli, Command, EXIT_USAGE};
 use gateway::app::{self, MemoryCluster};
+use gateway::auth::Wish;
 use gateway::config::{Config, ConfigError, LogConfig};
 use gateway::drain;
 use gateway::inbox::Item;
@@ -29,7 +30,10 @@ fn main() -> ExitCode {
         Command::Serve => serve(config),
         Command::CheckConfig => cli::check(&config),
         Command::PrintConfig => cli::print(&config),
-        Command::Token { user, info, ttl } => cli::token(&config, &user, info.as_deref(), ttl.into()),
+        Command::Token { user, info, role, cap, channel, subscribe, ttl } => {
+            let asked = Wish { user, info, roles: role, caps: cap, channels: channel, ..Wish::default() };
+            cli::token(&config, Wish { subscription: subscribe, lifetime: ttl.into(), ..asked })
+        }
         // Asked already.
         Command::Healthcheck { .. } | Command::Drain { .. } | Command::Rebalance { .. } | Command::Resume { .. } => {
             ExitCode::SUCCESS

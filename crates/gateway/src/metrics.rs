@@ -46,6 +46,12 @@ pub struct Metrics {
     pub admission_refusals: IntCounter,
     /// How many handshakes may be completed at this moment, when it is asked for.
     pub admission_free: IntGauge,
+    /// Tokens looked at, by outcome; one whose key is fetched first is looked at twice.
+    pub tokens: IntCounterVec,
+    /// Fetches of the issuer's keys, by outcome.
+    pub key_fetches: IntCounterVec,
+    /// The issuer's keys that are there.
+    pub published_keys: IntGauge,
     /// Commands by type and outcome (`ok` or an error code).
     pub commands: IntCounterVec,
     /// Publications taken from clients.
@@ -115,6 +121,9 @@ impl Metrics {
             http_refusals: r.counters("http_refusals_total", "HTTP requests refused, by status", &["status"])?,
             admission_refusals: r.counter("admission_refusals_total", "Handshakes refused: too many at once")?,
             admission_free: r.gauge("admission_free", "Handshakes that may be completed at this moment")?,
+            tokens: r.counters("tokens_total", "Tokens looked at, by outcome", &["outcome"])?,
+            key_fetches: r.counters("key_fetches_total", "Fetches of the issuer's keys, by outcome", &["outcome"])?,
+            published_keys: r.gauge("published_keys", "Keys of the issuer that are there")?,
             commands: r.counters("commands_total", "Commands by type and outcome", &["type", "outcome"])?,
             publications_in: r.counter("publications_in_total", "Publications taken from clients")?,
             deliveries: r.counter("deliveries_total", "Publications handed to clients' sockets")?,

@@ -66,7 +66,7 @@ impl Node {
         metrics: Arc<Metrics>,
         router: Arc<Router>,
     ) -> Self {
-        let auth = Auth::new(&config.auth);
+        let auth = Auth::new(&config.auth, &metrics);
         let shedding = Shedding::new(config.drain, config.workers);
         let limits = &config.worker;
         let shares = descriptors::shares(config.workers);
@@ -98,6 +98,9 @@ impl Node {
     pub fn readiness(&self) -> Result<(), String> {
         if self.shedding.mode() != Mode::Serving {
             return Err(self.shedding.describe());
+        }
+        if !self.auth.is_ready() {
+            return Err("the issuer's keys have not been fetched yet (auth.jwks_url)".to_owned());
         }
         match self.broker.health() {
             Health::Ready => Ok(()),

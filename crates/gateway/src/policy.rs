@@ -1,7 +1,9 @@
 //! May this identity do this in this channel, and what does the channel keep: namespaces by pattern.
 
 use crate::auth::Identity;
+use crate::grant::{Action, Actions};
 use crate::outbox::Slow;
+use crate::pattern::Pattern;
 use broker::{Retention, StateLimits};
 use protocol::{Channel, ErrorCode, Refusal};
 use std::fmt;
@@ -16,6 +18,8 @@ pub enum Access {
     Anyone,
     /// Whoever has shown a token.
     Authenticated,
+    /// Whose token or role grants it expressly.
+    Granted,
     /// No client.
     Nobody,
 }
@@ -25,6 +29,7 @@ impl Access {
         match self {
             Self::Anyone => "anyone",
             Self::Authenticated => "authenticated",
+            Self::Granted => "granted",
             Self::Nobody => "nobody",
         }
     }
@@ -36,40 +41,10 @@ impl FromStr for Access {
         match text {
             "anyone" => Ok(Self::Anyone),
             "authenticated" => Ok(Self::Authenticated),
+            "granted" => Ok(Self::Granted),
             "nobody" => Ok(Self::Nobody),
-            _ => Err(format!("`{text}`: anyone, authenticated or nobody")),
+            _ => Err(format!("`{text}`: anyone, authenticated, granted or nobody")),
         }
-    }
-}
-
-/// Which channels a namespace takes: a name, or the beginning of names followed by `*`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pattern {
-    text: String,
-    open: bool,
-}
-
-impl Default for Pattern {
-    fn default() -> Self {
-        Self { text: String::new(), open: true }
-    }
-}
-
-impl FromStr for Pattern {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (name, open) = text.strip_suffix('*').map_or((text, false), |name| (name, true));
-        if name.contains('*') || text.is_empty() {
-            return Err(format!("`{text}`: a channel's name, or the beginning of names and one `*` at the end"));
-        }
-        Ok(Self { text: name.to_owned(), open })
-    }
-}
-
-impl Pattern {
-    /// Whether a channel is among these.
-    pub fn takes(&self, channel: &str) -> bool {
-        if self.open { channel.starts_with(&self.text) } else { channel == self.text }
     }
 }
 
@@ -83,10 +58,18 @@ pub const DEFAULT_STATE: StateLimits =
 pub struct Namespace {
     /// Which channels.
     pub pattern: Pattern,
-    /// Who may subscribe, and see presence and history.
+    /// Who may subscribe.
     pub subscribe: Access,
     /// Who may publish.
     pub publish: Access,
+    /// Who may see members; as `subscribe` unless said.
+    pub read_presence: Option<Access>,
+    /// Who may read history, also to recover; as `subscribe` unless said.
+    pub read_history: Option<Access>,
+    /// What a role grants here.
+    pub roles: Vec<(String, Actions)>,
+    /// The events that may be published; none: all, and publications without one.
+    pub events: Option<Vec<String>>,
     /// Whether members are kept.
     pub presence: bool,
     /// Whether subscribers are told who comes and goes.
@@ -105,6 +88,10 @@ impl Default for Namespace {
             pattern: Pattern::default(),
             subscribe: Access::Anyone,
             publish: Access::Anyone,
+            read_presence: None,
+            read_history: None,
+            roles: Vec::new(),
+            events: None,
             presence: true,
             join_leave: true,
             history: Some(Retention { size: 100, ttl: Duration::from_secs(300), state: DEFAULT_STATE }),
@@ -117,11 +104,18 @@ impl Default for Namespace {
 impl fmt::Display for Namespace {
     /// As the table that declares it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let star = if self.pattern.open { "*" } else { "" };
         writeln!(f, "[[namespace]]")?;
-        writeln!(f, "pattern = {:?}", format!("{}{star}", self.pattern.text))?;
+        writeln!(f, "pattern = {:?}", self.pattern.to_string())?;
         writeln!(f, "subscribe = {:?}", self.subscribe.as_str())?;
         writeln!(f, "publish = {:?}", self.publish.as_str())?;
+        writeln!(f, "read_presence = {:?}", self.access(Action::Presence).as_str())?;
+        writeln!(f, "read_history = {:?}", self.access(Action::History).as_str())?;
+        for (role, actions) in &self.roles {
+            writeln!(f, "roles.{role:?} = {actions}")?;
+        }
+        if let Some(events) = &self.events {
+            writeln!(f, "events = {events:?}")?;
+        }
         writeln!(f, "presence = {}", self.presence)?;
         writeln!(f, "join_leave = {}", self.join_leave)?;
         writeln!(f, "slow = {:?}", self.slow.as_str())?;
@@ -139,25 +133,64 @@ impl fmt::Display for Namespace {
     }
 }
 
-/// What a client wants to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Be delivered the channel's publications, read its log, or see who is there.
-    Subscribe,
-    /// Send to it.
-    Publish,
+impl Namespace {
+    /// Who may do this; `send` is not a matter of channels.
+    pub fn access(&self, action: Action) -> Access {
+        match action {
+            Action::Subscribe => self.subscribe,
+            Action::Publish => self.publish,
+            Action::Presence => self.read_presence.unwrap_or(self.subscribe),
+            Action::History => self.read_history.unwrap_or(self.subscribe),
+            Action::Send => Access::Nobody,
+        }
+    }
+
+    /// Whether a publication of this event may be published.
+    pub fn takes_event(&self, event: Option<&str>) -> bool {
+        let Some(events) = &self.events else { return true };
+        event.is_some_and(|event| events.iter().any(|allowed| allowed == event))
+    }
+
+    fn is_granted_by_role(&self, who: &Identity, action: Action) -> bool {
+        self.roles.iter().any(|(role, actions)| actions.has(action) && who.roles.iter().any(|has| **has == **role))
+    }
 }
 
-/// The namespaces, in the order they are tried.
+/// Who may send private messages.
+#[derive(Debug, Clone)]
+pub struct SendRules {
+    /// Who.
+    pub access: Access,
+    /// Whose roles grant it.
+    pub roles: Vec<String>,
+}
+
+impl Default for SendRules {
+    fn default() -> Self {
+        Self { access: Access::Anyone, roles: Vec::new() }
+    }
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Who<'a> {
+    /// What a token has said; none: anonymous.
+    pub identity: Option<&'a Identity>,
+    /// A subscription's own token grants what is asked.
+    pub has_ticket: bool,
+}
+
+/// The namespaces, in the order they are tried, and what is not a matter of channels.
 #[derive(Debug, Clone)]
 pub struct Policy {
     namespaces: Vec<Arc<Namespace>>,
+    send: SendRules,
 }
 
 impl Policy {
     /// A policy of these namespaces; the first that takes a channel rules it.
-    pub fn new(namespaces: Vec<Namespace>) -> Self {
-        Self { namespaces: namespaces.into_iter().map(Arc::new).collect() }
+    pub fn new(namespaces: Vec<Namespace>, send: SendRules) -> Self {
+        Self { namespaces: namespaces.into_iter().map(Arc::new).collect(), send }
     }
 
     /// All of them.
@@ -165,65 +198,58 @@ impl Policy {
         &self.namespaces
     }
 
-    /// The namespace of a channel.
+    /// The namespace of a channel, whoever asks: one user's channel does not fall to a later namespace for others.
     pub fn namespace(&self, channel: &str) -> Option<&Arc<Namespace>> {
         self.namespaces.iter().find(|n| n.pattern.takes(channel))
     }
 
-    /// The namespace of a channel, if `identity` (none: anonymous) may do this there.
-    pub fn allow(
-        &self,
-        identity: Option<&Identity>,
-        action: Action,
-        channel: &Channel,
-    ) -> Result<&Arc<Namespace>, Refusal> {
+    /// The namespace of a channel, if this may be done there.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn allow(&self, who: Who<'_>, action: Action, channel: &Channel) -> Result<&Arc<Namespace>, Refusal> {
         let Some(namespace) = self.namespace(channel) else {
             return Err(Refusal::new(ErrorCode::UnknownChannel, "no namespace takes this channel"));
         };
-        let access = match action {
-            Action::Subscribe => namespace.subscribe,
-            Action::Publish => namespace.publish,
-        };
-        match access {
-            Access::Anyone => Ok(namespace),
-            Access::Authenticated if identity.is_some() => Ok(namespace),
-            Access::Authenticated => Err(Refusal::new(ErrorCode::PermissionDenied, "this channel asks for a token")),
-            Access::Nobody => Err(Refusal::new(ErrorCode::PermissionDenied, "no client may do this in this channel")),
+        let access = namespace.access(action);
+        let is_granted = who.has_ticket
+            || who.identity.is_some_and(|identity| {
+                identity.is_granted(action, channel) || namespace.is_granted_by_role(identity, action)
+            });
+        if is_granted && access != Access::Nobody {
+            return Ok(namespace);
         }
+        let user = who.identity.map(|identity| &*identity.user);
+        let is_foreign = namespace.pattern.is_foreign(channel, user);
+        let denied = |message| Err(Refusal::new(ErrorCode::PermissionDenied, message));
+        match access {
+            Access::Nobody => denied("no client may do this in this channel"),
+            Access::Granted => denied("this asks for a token that grants it, or a role that does"),
+            Access::Anyone | Access::Authenticated if is_foreign => denied("this is another user's channel"),
+            Access::Authenticated if user.is_none() => denied("this channel asks for a token"),
+            Access::Anyone | Access::Authenticated => Ok(namespace),
+        }
+    }
+
+    /// Whether private messages may be sent.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn allow_send(&self, identity: Option<&Identity>) -> Result<(), Refusal> {
+        let by_token = |who: &Identity| {
+            who.grants.iter().any(|grant| grant.actions.has(Action::Send) && grant.pattern.takes_all())
+        };
+        let by_role = |who: &Identity| who.roles.iter().any(|role| self.send.roles.iter().any(|r| **r == **role));
+        let is_allowed = match self.send.access {
+            Access::Anyone => true,
+            Access::Authenticated => identity.is_some(),
+            Access::Granted => identity.is_some_and(|who| by_token(who) || by_role(who)),
+            Access::Nobody => false,
+        };
+        let refusal = || Refusal::new(ErrorCode::PermissionDenied, "you may not send private messages (send.access)");
+        is_allowed.then_some(()).ok_or_else(refusal)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_take_names_and_beginnings_of_names() {
-        let takes = |pattern: &str, channel: &str| pattern.parse::<Pattern>().unwrap().takes(channel);
-        assert!(takes("*", "anything"));
-        assert!(takes("chat:*", "chat:lobby"));
-        assert!(!takes("chat:*", "chatter"));
-        assert!(takes("news", "news") && !takes("news", "news2"));
-        assert!("a*b".parse::<Pattern>().is_err() && "".parse::<Pattern>().is_err());
-    }
-
-    #[test]
-    fn access_is_decided_by_namespace_and_identity() {
-        let channel = Channel::new("chat:lobby").unwrap();
-        let ann = Identity { user: "ann".into(), info: None, expires_at: None };
-        let policy = |publish| {
-            let pattern = "chat:*".parse().unwrap();
-            Policy::new(vec![Namespace { pattern, publish, ..Namespace::default() }])
-        };
-        let code = |publish, who| {
-            policy(publish).allow(who, Action::Publish, &channel).map(|_| ()).map_err(|refusal| refusal.code)
-        };
-        assert_eq!(code(Access::Anyone, None), Ok(()));
-        assert_eq!(code(Access::Authenticated, None), Err(ErrorCode::PermissionDenied));
-        assert_eq!(code(Access::Authenticated, Some(&ann)), Ok(()));
-        assert_eq!(code(Access::Nobody, Some(&ann)), Err(ErrorCode::PermissionDenied));
-        let elsewhere = Channel::new("news").unwrap();
-        let unknown = policy(Access::Anyone).allow(None, Action::Subscribe, &elsewhere).map(|_| ());
-        assert_eq!(unknown.map_err(|r| r.code), Err(ErrorCode::UnknownChannel));
-    }
-}
+mod tests;

@@ -1,8 +1,12 @@
 //! One client's session, pure: its phase, who it is, and what it subscribes to.
 
 use crate::auth::Identity;
+use crate::grant::{Action, Actions};
 use protocol::Channel;
 use std::sync::Arc;
+
+/// A moment, in ticks since the worker began (34 years until it wraps).
+pub type Tick = u32;
 
 /// Where a session is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +37,17 @@ pub struct Subscription {
     pub stage: Stage,
     /// Whether the client is shown as a member.
     pub is_member: bool,
+    /// Whether it is told who comes and goes.
+    pub sees_members: bool,
+    /// The token it stands by, where that is one of its own.
+    pub ticket: Option<Ticket>,
+}
+
+/// A subscription's own token: as long as it holds, nobody asks what the session's token says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket {
+    /// When it ends.
+    pub ends: Option<Tick>,
 }
 
 /// One client's session.
@@ -81,8 +96,27 @@ impl Session {
         // Most have one or two: a Vec would begin with room for four.
         self.subscriptions.reserve_exact(1);
         let channel = channel.clone();
-        self.subscriptions.push(Subscription { channel, stage: Stage::Pending, is_member: false });
+        let stage = Stage::Pending;
+        self.subscriptions.push(Subscription { channel, stage, is_member: false, sees_members: false, ticket: None });
         Ok(())
+    }
+
+    /// Whether a subscription's own token grants this: what belongs to having the channel.
+    pub fn has_ticket(&self, channel: &Channel, action: Action) -> bool {
+        let of = || self.subscriptions.iter().find(|s| s.channel == *channel);
+        Actions::READ.has(action) && of().is_some_and(|s| s.ticket.is_some())
+    }
+
+    /// When the first of the subscriptions' own tokens ends.
+    pub fn tickets_end(&self) -> Option<Tick> {
+        self.subscriptions.iter().filter_map(|s| s.ticket?.ends).min()
+    }
+
+    /// The subscriptions in place whose own token has ended.
+    pub fn ended_tickets(&self, now: Tick) -> Vec<Channel> {
+        let has_ended = |s: &&Subscription| s.ticket.and_then(|t| t.ends).is_some_and(|end| end <= now);
+        let in_place = self.subscriptions.iter().filter(|s| s.stage != Stage::Pending);
+        in_place.filter(has_ended).map(|s| s.channel.clone()).collect()
     }
 
     /// Forgets a subscription.
@@ -111,5 +145,28 @@ mod tests {
         assert_eq!(session.begin(&channel("c"), 2), Err(Unable::TooMany));
         assert_eq!(session.end(&channel("a")).map(|s| s.stage), Some(Stage::Pending));
         assert_eq!(session.begin(&channel("c"), 2), Ok(()));
+    }
+
+    #[test]
+    fn a_ticket_counts_for_reading_its_channel_and_ends_by_itself() {
+        let channel = |name: &str| Channel::new(name).unwrap();
+        let mut session = Session::new(Phase::Ready, None);
+        for (name, ends) in [("a", Some(7)), ("b", Some(5)), ("c", None)] {
+            session.begin(&channel(name), 9).unwrap();
+            session.subscription(&channel(name)).unwrap().ticket = Some(Ticket { ends });
+        }
+        session.begin(&channel("d"), 9).unwrap();
+        assert!(session.has_ticket(&channel("a"), Action::History));
+        assert!(
+            !session.has_ticket(&channel("a"), Action::Publish) && !session.has_ticket(&channel("d"), Action::History)
+        );
+        assert_eq!(session.tickets_end(), Some(5));
+        assert!(session.ended_tickets(9).is_empty(), "what is on its way is let arrive");
+        for name in ["a", "b", "c", "d"] {
+            session.subscription(&channel(name)).unwrap().stage = Stage::Active(0);
+        }
+        assert_eq!(session.ended_tickets(4), []);
+        assert_eq!(session.ended_tickets(5), [channel("b")]);
+        assert_eq!(session.ended_tickets(9), [channel("a"), channel("b")]);
     }
 }

@@ -167,3 +167,68 @@ fn a_signal_that_comes_at_once_is_heard_as_well() {
         assert_eq!(gateway.end().0, Some(0));
     }
 }
+
+#[test]
+fn tokens_and_secrets_are_in_no_log_no_metric_and_no_answer() {
+    const SECRET: &str = "a secret that nobody else shall see";
+    let environment = [
+        ("GW_AUTH__HMAC_SECRET", SECRET),
+        ("GW_AUTH__QUERY", "true"),
+        ("GW_AUTH__COOKIE", "session"),
+        ("GW_LOG__LEVEL", "trace"),
+        ("GW_DRAIN__WINDOW", "0s"),
+        ("GW_PRESENCE__GRACE", "0s"),
+    ];
+    let log = tempfile::NamedTempFile::new().expect("a file");
+    // As much as is said at that level would not fit a pipe that nobody reads.
+    let mut to_file = std::process::Command::new("/bin/sh");
+    to_file.args(["-c", "exec \"$0\" 2> \"$1\"", env!("CARGO_BIN_EXE_gateway")]).arg(log.path()).env_clear();
+    let gateway = Gateway::run(to_file.envs(environment));
+    let minted = |more: &[&str]| {
+        let output = command(&environment).args(["token", "--user", "ann"]).args(more).output().expect("ran");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text").trim().to_owned()
+    };
+    let good = minted(&["--role", "staff", "--cap", "room:*=subscribe,publish", "--channel", "news"]);
+    let ticket = minted(&["--subscribe", "room:1"]);
+    // Read whole, and refused.
+    let bad = format!("{}x", &good[..good.len() - 1]);
+    let mut said = String::new();
+    for token in [&good, &bad, &ticket] {
+        for headers in [
+            format!("authorization: Bearer {token}\r\n"),
+            format!("sec-websocket-protocol: gateway.bearer.{token}\r\n"),
+            format!("cookie: session={token}\r\n"),
+            format!("origin: http://{}\r\nauthorization: Bearer {token}\r\n", gateway.public),
+        ] {
+            said += &Socket::ask(gateway.public, &headers).1;
+        }
+        said += &Gateway::get(gateway.public, &format!("/ws?token={token}"), "");
+        let mut socket = Socket::open(gateway.public, "");
+        socket.send(&format!("{{\"type\":\"auth\",\"id\":1,\"token\":\"{token}\"}}"));
+        said += &socket.text();
+    }
+    let mut socket = Socket::open(gateway.public, &format!("authorization: Bearer {good}\r\n"));
+    for token in [&ticket, &bad] {
+        let subscribe = format!("{{\"type\":\"subscribe\",\"id\":2,\"channel\":\"room:1\",\"token\":\"{token}\"}}");
+        socket.send(&subscribe);
+        said += &socket.text();
+    }
+    assert!(said.contains("authed") && said.contains("subscribed") && said.contains("unauthenticated"), "{said}");
+    said += &Gateway::get(gateway.admin, "/metrics", "");
+    gateway.signal("TERM");
+    assert_eq!(gateway.end().0, Some(0));
+    let log = std::fs::read_to_string(log.path()).expect("the log");
+    assert!(log.contains("a token was refused"), "the log tells that there was one: {log}");
+    for (what, text) in [("an answer", &said), ("the log", &log)] {
+        for token in [&good, &bad, &ticket] {
+            let (_, signature) = token.rsplit_once('.').expect("a signature");
+            // The last character is what makes the bad one differ.
+            let signature = &signature[..signature.len() - 1];
+            assert!(!text.contains(signature), "a token is in {what}");
+            let claims = token.split('.').nth(1).expect("claims");
+            assert!(!text.contains(claims), "claims are in {what}");
+        }
+        assert!(!text.contains(SECRET), "the secret is in {what}");
+    }
+}

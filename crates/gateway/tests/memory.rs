@@ -2,6 +2,7 @@
 
 mod process;
 
+use gateway::auth::{Wish, mint};
 use process::{Gateway, Socket};
 use std::process::Command;
 use std::time::Duration;
@@ -43,8 +44,8 @@ fn an_idle_connection_costs_less_than_4_kib() {
 
 /// A user that subscribes to two channels and then says nothing.
 fn idle(gateway: &Gateway, number: usize) -> Socket {
-    let token =
-        gateway::auth::mint(SECRET, &format!("user{number}"), None, Duration::from_secs(3600)).expect("a token");
+    let user = format!("user{number}");
+    let token = mint(SECRET, Wish { user, lifetime: Duration::from_secs(3600), ..Wish::default() }).expect("a token");
     let mut socket = Socket::open(gateway.public, &format!("authorization: Bearer {token}\r\n"));
     for channel in [number % CHANNELS, (number / CHANNELS + 1 + number) % CHANNELS] {
         socket.send(&format!(r#"{{"type":"subscribe","id":1,"channel":"room{channel}"}}"#));

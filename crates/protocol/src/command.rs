@@ -70,6 +70,8 @@ pub struct Subscribe {
     pub members: bool,
     /// Whether the answer also carries the channel's state, if it has any.
     pub state: bool,
+    /// A signed token for this one subscription.
+    pub token: Option<String>,
 }
 
 /// Sends to all subscribers of a channel.

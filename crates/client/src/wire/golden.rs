@@ -77,7 +77,9 @@ fn written(request: &Request) -> String {
 
 #[test]
 fn every_command_is_written_as_its_golden_bytes() {
-    for message in messages("command-") {
+    // A subscription's own token is not for this client: it shows its session's.
+    let is_own = |message: &String| !(message.contains("\"subscribe\"") && message.contains("\"token\""));
+    for message in messages("command-").into_iter().filter(is_own) {
         // Spaces around `data` are not part of it; those within are.
         let bytes = message.replace("\"data\": {", "\"data\":{").replace("} }", "}}");
         assert_eq!(written(&read(&message)), bytes);

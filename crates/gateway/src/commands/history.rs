@@ -1,10 +1,10 @@
 //! `history`: reads a part of a channel's log.
 
 use super::wait_drained;
+use crate::grant::Action;
 use crate::hub::replay::weight;
 use crate::local::Local;
 use crate::local::connection::Connection;
-use crate::policy::Action;
 use broker::{Page, Range};
 use protocol::{History, Refusal, Reply};
 use std::rc::Rc;
@@ -14,8 +14,7 @@ use tokio::time::timeout;
 const LIMIT_MAX: u32 = 1000;
 
 pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, history: History) {
-    let identity = connection.state.borrow().session.identity.clone();
-    let allowed = local.node.config.policy.allow(identity.as_deref(), Action::Subscribe, &history.channel);
+    let allowed = local.allow(connection, Action::History, &history.channel);
     match allowed.map(|namespace| namespace.history.is_some()) {
         Ok(true) => {}
         Ok(false) => {

@@ -8,6 +8,7 @@ mod recover;
 mod send;
 mod state;
 mod subscribe;
+mod ticket;
 mod unsubscribe;
 
 pub use send::take_order;
@@ -137,7 +138,7 @@ fn carry_out(local: &Rc<Local>, connection: &Rc<Connection>, decoded: Result<Req
     }
     match command {
         Command::Auth { token } => auth::run(local, connection, id, &token),
-        Command::Subscribe(subscribe) => subscribe::run(local, connection, id, subscribe),
+        Command::Subscribe(subscribe) => ticket::run(local, connection, id, subscribe),
         Command::Unsubscribe { channel } => unsubscribe::run(local, connection, id, channel),
         Command::Publish(publish) => publish::run(local, connection, id, publish),
         Command::Send(send) => send::run(local, connection, id, send),

@@ -1,16 +1,15 @@
 //! `presence`: who is in a channel, or how many.
 
 use super::wait_drained;
+use crate::grant::Action;
 use crate::local::Local;
 use crate::local::connection::Connection;
-use crate::policy::Action;
 use protocol::{Channel, Members, Refusal, Reply};
 use std::rc::Rc;
 use tokio::time::timeout;
 
 pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, channel: Channel, count_only: bool) {
-    let identity = connection.state.borrow().session.identity.clone();
-    let allowed = local.node.config.policy.allow(identity.as_deref(), Action::Subscribe, &channel);
+    let allowed = local.allow(connection, Action::Presence, &channel);
     match allowed.map(|namespace| namespace.presence) {
         Ok(true) => {}
         Ok(false) => {

@@ -1,16 +1,16 @@
 //! `publish`: checks a publication and gathers it for the end of the turn; the outcome is answered from there.
 
+use crate::grant::Action;
 use crate::local::connection::Connection;
 use crate::local::{Local, Publishing};
-use crate::policy::{Action, Namespace};
+use crate::policy::Namespace;
 use protocol::{ErrorCode, Publication, Publish, Refusal, Text};
 use std::rc::Rc;
 use tokio::time::Instant;
 
 pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, publish: Publish) {
-    let identity = connection.state.borrow().session.identity.clone();
-    let allowed = local.node.config.policy.allow(identity.as_deref(), Action::Publish, &publish.channel);
-    let checked = allowed.and_then(|namespace| check(namespace, &publish).map(|()| namespace));
+    let allowed = local.allow(connection, Action::Publish, &publish.channel);
+    let checked = allowed.and_then(|namespace| check(&namespace, &publish).map(|()| namespace));
     let namespace = match checked {
         Ok(namespace) => namespace,
         Err(refusal) => return local.refuse(connection, "publish", id, refusal),
@@ -35,6 +35,10 @@ pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64
 }
 
 fn check(namespace: &Namespace, publish: &Publish) -> Result<(), Refusal> {
+    if !namespace.takes_event(publish.event.as_deref()) {
+        let message = "this channel takes only publications of its own events: `event` is none of them";
+        return Err(Refusal::new(ErrorCode::PermissionDenied, message));
+    }
     if let Some(max) = namespace.max_message_bytes
         && publish.data.bytes.len() > max
     {

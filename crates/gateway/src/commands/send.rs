@@ -13,6 +13,10 @@ use tokio::time::timeout;
 const TICKETS_MAX: usize = 65_536;
 
 pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, send: Send) {
+    let identity = connection.state.borrow().session.identity.clone();
+    if let Err(refusal) = local.node.config.policy.allow_send(identity.as_deref()) {
+        return local.refuse(connection, "send", id, refusal);
+    }
     let Some((node, number)) = parse_client_id(&send.to) else {
         return local.refuse(connection, "send", id, unknown());
     };

@@ -6,38 +6,68 @@
 use super::recover::next_chunk;
 use super::state::{Found, StateOf};
 use super::{COMMAND_TIMEOUT, wait_drained};
+use crate::grant::Action;
 use crate::hub::Opening;
 use crate::hub::replay::Chunk;
 use crate::hub::state::Snapshot;
 use crate::local::Local;
 use crate::local::connection::Connection;
-use crate::policy::{Action, Namespace};
-use crate::session::{Stage, Unable};
+use crate::policy::Namespace;
+use crate::session::{Stage, Ticket, Unable};
 use presence::Entry;
 use protocol::{Channel, ErrorCode, Members, Outgoing, Position, Push, Refusal, Reply, Subscribe};
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::{Instant, timeout, timeout_at};
 
-pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, subscribe: Subscribe) {
-    begin(local, connection, id, subscribe, true);
+/// How a subscription is begun.
+#[derive(Clone, Copy)]
+pub(super) struct Means {
+    /// Whether its client is shown as a member where the channel keeps presence.
+    pub(super) join: bool,
+    /// Its own token, if it has one.
+    pub(super) ticket: Option<Ticket>,
 }
 
 /// Begins a subscription; `join` says whether its client is shown as a member where the channel keeps presence.
 pub fn begin(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, subscribe: Subscribe, join: bool) {
-    let identity = connection.state.borrow().session.identity.clone();
-    let allowed = local.node.config.policy.allow(identity.as_deref(), Action::Subscribe, &subscribe.channel);
+    begin_with(local, connection, id, subscribe, Means { join, ticket: None });
+}
+
+pub(super) fn begin_with(
+    local: &Rc<Local>,
+    connection: &Rc<Connection>,
+    id: Option<u64>,
+    mut subscribe: Subscribe,
+    means: Means,
+) {
+    let allow = |action| local.allow_with(connection, action, &subscribe.channel, means.ticket.is_some());
+    let members = allow(Action::Presence);
+    let allowed = allow(Action::Subscribe).and_then(|namespace| match &members {
+        // It was asked for: better no answer than one that looks as if nobody were there.
+        Err(refusal) if subscribe.members && namespace.presence => Err(refusal.clone()),
+        _ => Ok(namespace),
+    });
     let namespace = match allowed {
-        Ok(namespace) => namespace.clone(),
+        Ok(namespace) => namespace,
         Err(refusal) => return local.refuse(connection, "subscribe", id, refusal),
     };
+    // To recover is to read the log: without that the answer says that nothing was recovered.
+    if allow(Action::History).is_err() {
+        subscribe.recover = None;
+    }
     let max = local.node.config.worker.channels_per_connection_max;
     let begun = connection.state.borrow_mut().session.begin(&subscribe.channel, max);
     if let Err(unable) = begun {
         return local.refuse(connection, "subscribe", id, explain(unable, max));
     }
+    if let Some(subscription) = connection.state.borrow_mut().session.subscription(&subscribe.channel) {
+        subscription.sees_members = members.is_ok();
+        subscription.ticket = means.ticket;
+    }
+    local.set_timer(connection);
     enter(local, &subscribe.channel, &namespace);
-    let join = join && namespace.presence;
+    let join = means.join && namespace.presence;
     super::spawn_alone(local, connection, async move |local, connection| {
         let mut begun = Begun { local, connection, subscribe: &subscribe, id, answered: false, done: false };
         if let Err(refusal) = begun.carry_out(&namespace, join).await {

@@ -1,5 +1,6 @@
 //! The gateway's configuration: every setting is read here, from the layers of [`settings`], and nowhere else.
 
+mod auth;
 mod memory;
 mod namespaces;
 mod redis;
@@ -88,7 +89,7 @@ impl Config {
         let redis = redis::read(&mut s);
         let node_id = s.get("node.id", "", "the node's name; random when empty", check_node_id).flatten();
         let workers = s.get("workers", "0", "threads that own sockets; 0 = one a core", check_workers);
-        let auth = read_auth(&mut s);
+        let auth = auth::read(&mut s);
         let http = read_http(&mut s);
         let admission_rate =
             s.rate("admission.rate", "2000/s", "new connections of this node; over it 503 and Retry-After");
@@ -160,26 +161,6 @@ fn check_workers(text: &str) -> Result<usize, String> {
         0 => Ok(std::thread::available_parallelism().map_or(1, usize::from).min(crate::node::MAX_WORKERS)),
         n if n <= crate::node::MAX_WORKERS => Ok(n),
         _ => Err(format!("`{text}`: at most {}", crate::node::MAX_WORKERS)),
-    }
-}
-
-fn read_auth(s: &mut Settings) -> AuthConfig {
-    let hmac_secret = s.secret("auth.hmac_secret", "auth.hmac_secret_file", "checks HS256, HS384 and HS512 tokens");
-    let previous_hmac_secret = s.secret(
-        "auth.previous_hmac_secret",
-        "auth.previous_hmac_secret_file",
-        "also accepted, while tokens signed with it live on",
-    );
-    let said = s.optional_flag("auth.anonymous", "anyone may connect; true while no key is set, else false");
-    AuthConfig {
-        anonymous: said.unwrap_or(hmac_secret.is_none() && previous_hmac_secret.is_none()),
-        hmac_secret,
-        previous_hmac_secret,
-        audience: s.optional("auth.audience", "what `aud` must hold"),
-        issuer: s.optional("auth.issuer", "what `iss` must be"),
-        timeout: s.positive_duration("auth.timeout", "10s", "a connection without a token by then is closed (4001)"),
-        query: s.flag("auth.query", "false", "take tokens from ?token= (they end up in access logs)"),
-        cookie: s.optional("auth.cookie", "take tokens from this cookie"),
     }
 }
 

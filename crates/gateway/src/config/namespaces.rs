@@ -1,19 +1,26 @@
 //! `[[namespace]]` tables to the policy that channels follow.
 
 use super::settings::{Settings, as_text, parse_flag, parse_size};
+use crate::grant::Actions;
 use crate::outbox::Slow;
-use crate::policy::{Access, DEFAULT_STATE, Namespace, Policy};
+use crate::policy::{Access, DEFAULT_STATE, Namespace, Policy, SendRules};
 use broker::{Retention, StateLimits};
 use serde_json::{Map, Value};
 use std::time::Duration;
 
-const KEYS: &str = "pattern, subscribe, publish, presence, join_leave, history.size, history.ttl, state.keys, state.bytes, \
-                    state.ttl, max_message, slow";
+const KEYS: &str = "pattern, subscribe, publish, read_presence, read_history, roles, events, presence, join_leave, \
+                    history.size, history.ttl, state.keys, state.bytes, state.ttl, max_message, slow";
 
 /// Reads the tables; faults go to `settings`. Without any, one namespace takes every channel.
 pub(super) fn read(tables: &[Map<String, Value>], settings: &mut Settings) -> Policy {
+    let access =
+        "who may send private messages: anyone, authenticated, granted (by `caps` for `*`, or a role) or nobody";
+    let send = SendRules {
+        access: settings.get("send.access", "anyone", access, str::parse).unwrap_or(Access::Nobody),
+        roles: settings.list("send.roles", "roles that may send private messages where that is to be granted"),
+    };
     if tables.is_empty() {
-        return Policy::new(vec![Namespace::default()]);
+        return Policy::new(vec![Namespace::default()], send);
     }
     let mut namespaces = Vec::new();
     for (index, table) in tables.iter().enumerate() {
@@ -21,7 +28,7 @@ pub(super) fn read(tables: &[Map<String, Value>], settings: &mut Settings) -> Po
         namespaces.push(reader.namespace(table));
         reader.faults.into_iter().for_each(|fault| settings.fault(fault));
     }
-    Policy::new(namespaces)
+    Policy::new(namespaces, send)
 }
 
 struct Reader {
@@ -49,6 +56,10 @@ impl Reader {
                 }
                 ("subscribe", _) => self.set(key, value, &mut namespace.subscribe, str::parse::<Access>),
                 ("publish", _) => self.set(key, value, &mut namespace.publish, str::parse::<Access>),
+                ("read_presence", _) => namespace.read_presence = self.parse(key, value, str::parse),
+                ("read_history", _) => namespace.read_history = self.parse(key, value, str::parse),
+                ("roles", value) => namespace.roles = self.roles(value),
+                ("events", value) => namespace.events = self.words(key, value),
                 ("presence", _) => self.set(key, value, &mut namespace.presence, parse_flag),
                 ("slow", _) => self.set(key, value, &mut namespace.slow, str::parse::<Slow>),
                 ("join_leave", _) => self.set(key, value, &mut namespace.join_leave, parse_flag),
@@ -67,6 +78,35 @@ impl Reader {
             self.fault("state", "needs history: history.size is 0");
         }
         namespace
+    }
+
+    /// A table of roles and what each grants, or a list of roles that grant everything.
+    fn roles(&mut self, value: &Value) -> Vec<(String, Actions)> {
+        let Value::Object(table) = value else {
+            let roles = self.words("roles", value).unwrap_or_default();
+            return roles.into_iter().map(|role| (role, Actions::ALL)).collect();
+        };
+        let mut roles = Vec::new();
+        for (role, value) in table {
+            let key = format!("roles.{role}");
+            let words = self.words(&key, value).unwrap_or_default();
+            match Actions::of_words(words.iter().map(String::as_str)) {
+                Ok(actions) => roles.push((role.clone(), actions)),
+                Err(fault) => self.fault(&key, &fault),
+            }
+        }
+        roles
+    }
+
+    fn words(&mut self, key: &str, value: &Value) -> Option<Vec<String>> {
+        let words = match value {
+            Value::Array(items) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
+            _ => None,
+        };
+        if words.is_none() {
+            self.fault(key, "is a list of words: [\"one\", \"another\"]");
+        }
+        words
     }
 
     fn history(&mut self, table: &Map<String, Value>, history: &mut (u32, Duration)) {

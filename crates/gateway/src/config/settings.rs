@@ -159,15 +159,17 @@ impl Settings {
         self.get(key, "", doc, |text| Ok(text.to_owned())).filter(|text| !text.is_empty())
     }
 
+    /// An unset variable of a compose file arrives as an empty one: that must not open what the setting was to close.
+    pub fn refuse_empty(&mut self, key: &'static str) {
+        if self.values.get(key).is_some_and(|value| as_text(value).is_empty()) {
+            self.fault(format!("{key} ({}) is set but empty: give it a value, or do not set it", variable(key)));
+        }
+    }
+
     /// A secret: given as it is, or as the name of a file that holds it under `<key>_file`. Never printed.
     pub fn secret(&mut self, key: &'static str, file_key: &'static str, doc: &'static str) -> Option<String> {
-        // An unset variable of a compose file arrives as an empty one: that must not open what a secret was to close.
-        let is_empty = |value: &Value| as_text(value).is_empty();
-        for key in [key, file_key] {
-            if self.values.get(key).is_some_and(is_empty) {
-                self.fault(format!("{key} ({}) is set but empty: give it a value, or do not set it", variable(key)));
-            }
-        }
+        self.refuse_empty(key);
+        self.refuse_empty(file_key);
         let value = self.optional(key, doc);
         if let Some(known) = self.known.last_mut() {
             known.is_secret = true;

@@ -187,3 +187,70 @@ fn what_cannot_be_a_way_to_redis_is_a_fault_that_shows_no_password() {
         assert!(error.contains(part) && !error.contains("s3cret"), "{part:?} is not in:\n{error}");
     }
 }
+
+#[test]
+fn what_is_to_check_tokens_closes_the_door_or_is_a_fault() {
+    let key = concat!("auth.public_key_file=", env!("CARGO_MANIFEST_DIR"), "/tests/keys/rsa.pub.pem");
+    for closing in [key, "auth.jwks_url=https://issuer.example/keys", "auth.jwks_url=http://127.0.0.1:1/"] {
+        assert!(!Config::from_overrides(&[closing]).expect(closing).auth.anonymous, "{closing}");
+    }
+    let private = concat!("auth.public_key_file=", env!("CARGO_MANIFEST_DIR"), "/tests/keys/rsa.pem");
+    let url = "auth.jwks_url=https://issuer.example/";
+    for (overrides, part) in [
+        (&["auth.public_key_file="][..], "is set but empty"),
+        (&["auth.jwks_url="], "is set but empty"),
+        (&["auth.public_key_file=/nowhere"], "auth.public_key_file (GW_AUTH__PUBLIC_KEY_FILE): cannot read /nowhere"),
+        (&[private], "holds a PRIVATE KEY"),
+        (&["auth.jwks_url=http://issuer.example/"], "auth.jwks_url (GW_AUTH__JWKS_URL): is plain http"),
+        (&["auth.jwks_url=https://ann:s3cret@issuer.example/"], "holds a user or password"),
+        (&[url, "auth.jwks_ca_file=/nowhere"], "cannot read /nowhere"),
+        (&[url, private.replace("public_key_file", "jwks_ca_file").as_str()], "hold no certificate"),
+        (&[url, "auth.jwks_refresh=0s"], "must be longer than nothing"),
+        (&[url, "auth.jwks_cooldown=0s"], "must be longer than nothing"),
+        (&["send.access=everyone"], "send.access (GW_SEND__ACCESS): `everyone`"),
+    ] {
+        let error = Config::from_overrides(overrides).expect_err(part).to_string();
+        assert!(error.contains(part) && !error.contains("s3cret"), "{part:?} is not in:\n{error}");
+    }
+    let insecure = ["auth.jwks_url=http://issuer.example/", "auth.jwks_insecure=true"];
+    assert!(Config::from_overrides(&insecure).expect("allowed").auth.published.is_some());
+}
+
+#[test]
+fn rules_of_a_namespace_are_read_as_they_are_printed() {
+    let load = |text: &str| {
+        let file = file(text);
+        Config::load(&Sources { file: Some(file.path()), environment: environment(&[]), overrides: vec![] })
+    };
+    let config = load(
+        "[[namespace]]\npattern = \"user:{user}:*\"\nsubscribe = \"granted\"\nread_history = \"nobody\"\n\
+         roles.Staff = [\"publish\", \"history\"]\nroles.\"the boss\" = [\"*\"]\nevents = [\"a\", \"b\"]\n\
+         [[namespace]]\npattern = \"all\"\nroles = [\"staff\"]\n",
+    )
+    .expect("namespaces");
+    let printed: String = config.policy.namespaces().iter().map(|n| format!("{n}\n")).collect();
+    for line in [
+        "pattern = \"user:{user}:*\"",
+        "read_presence = \"granted\"",
+        "read_history = \"nobody\"",
+        "roles.\"Staff\" = [\"publish\", \"history\"]",
+        "roles.\"the boss\" = [\"subscribe\", \"publish\", \"presence\", \"history\", \"send\"]",
+        "events = [\"a\", \"b\"]",
+    ] {
+        assert!(printed.contains(line), "{line} is not in:\n{printed}");
+    }
+    let again = load(&printed).expect("what was printed");
+    assert_eq!(again.policy.namespaces().iter().map(|n| format!("{n}\n")).collect::<String>(), printed);
+    let wrong = "[[namespace]]\npattern = \"{user}\"\nroles = \"staff\"\nevents = \"a\"\nread_history = \"me\"\n\
+                 [[namespace]]\npattern = \"a\"\nroles.staff = [\"fly\"]\n";
+    let error = load(wrong).expect_err("faults").to_string();
+    for part in [
+        "namespace 1: pattern: `{user}`",
+        "namespace 1: roles: is a list",
+        "namespace 1: events: is a list",
+        "namespace 1: read_history: `me`",
+        "namespace 2: roles.staff: `fly`",
+    ] {
+        assert!(error.contains(part), "{part:?} is not in:\n{error}");
+    }
+}

@@ -3,14 +3,15 @@
 use super::address::{client_address, is_trusted};
 use super::origin::is_allowed;
 use super::refusal::{Refused, refuse, refuse_for_now, refuse_until};
+use super::shown::{offered, percent_decoded, query, token};
 use super::{Body, Visit};
-use crate::auth::Identity;
+use crate::auth::{AuthError, Identity};
 use crate::local::connection::Opened;
 use crate::places::Place;
 use crate::session::{Phase, Session};
 use crate::socket::Socket;
 use crate::worker::adopt;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -23,33 +24,30 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
-/// The subprotocol that carries a token instead of naming a dialect.
-const BEARER_SUBPROTOCOL: &str = "gateway.bearer.";
-
 /// How long the stream may take to be handed over after the answer.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// `GET /ws`.
-pub(super) fn native(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
-    upgrade(visit, request, Wanted::dialect(Dialect::Json))
+pub(super) async fn native(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
+    upgrade(visit, request, Wanted::dialect(Dialect::Json)).await
 }
 
 /// `GET /raw/{channel}`.
-pub(super) fn raw(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn raw(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
     let name = request.uri().path().strip_prefix("/raw/").and_then(percent_decoded);
     let Some(channel) = name.and_then(|name| Channel::new(&name).ok()) else {
         return refuse(StatusCode::NOT_FOUND, "this is not a channel's name\n");
     };
     let echo = query(request.uri(), "echo").is_some_and(|value| value == "1");
-    upgrade(visit, request, Wanted::dialect(Dialect::Raw(Raw { channel, echo })))
+    upgrade(visit, request, Wanted::dialect(Dialect::Raw(Raw { channel, echo }))).await
 }
 
 /// `GET /echo`, in builds for the conformance suite.
 #[cfg(feature = "echo")]
-pub(super) fn echo(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn echo(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
     // A dialect without a word of its own.
     let Ok(channel) = Channel::new("echo") else { return refuse(StatusCode::NOT_FOUND, "") };
-    upgrade(visit, request, Wanted { dialect: Dialect::Raw(Raw { channel, echo: false }), is_echo: true })
+    upgrade(visit, request, Wanted { dialect: Dialect::Raw(Raw { channel, echo: false }), is_echo: true }).await
 }
 
 struct Wanted {
@@ -68,7 +66,7 @@ impl Wanted {
     }
 }
 
-fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, wanted: Wanted) -> Response<Body> {
+async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, wanted: Wanted) -> Response<Body> {
     if let Some(refusal) = not_an_upgrade(&request) {
         return refusal;
     }
@@ -88,7 +86,7 @@ fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, wanted: Wanted) ->
         visit.place.set(Some(place));
         return malformed();
     };
-    let (session, close) = match check(visit, &request, &mut place) {
+    let (session, close) = match check(visit, &request, &mut place).await {
         Ok(identity) => (session(visit, identity), None),
         Err(refused) if refused.is_told_by_close(is_browser(&request), is_proxied(visit)) => {
             (Session::new(Phase::Connecting, None), Some(refused.close))
@@ -173,7 +171,7 @@ fn session(visit: &Visit, identity: Option<Identity>) -> Session {
 }
 
 /// Readiness, Origin, address, token: who this is, if the handshake says.
-fn check(visit: &Visit, request: &Request<Incoming>, place: &mut Place) -> Result<Option<Identity>, Refused> {
+async fn check(visit: &Visit, request: &Request<Incoming>, place: &mut Place) -> Result<Option<Identity>, Refused> {
     let node = &visit.local.node;
     if !node.takes_connections() {
         let text = "this node takes no connections now\n";
@@ -188,89 +186,20 @@ fn check(visit: &Visit, request: &Request<Incoming>, place: &mut Place) -> Resul
         let text = "this address holds as many connections as it may (limits.connections_per_address)\n";
         return Err(Refused { status: StatusCode::TOO_MANY_REQUESTS, text, close: CloseCode::OverCapacity });
     }
-    let Some(token) = token(visit, request) else { return Ok(None) };
-    node.auth.verify(&token).map(Some).map_err(|error| {
+    let Some(token) = token(&node.config.auth, request.headers(), request.uri())? else { return Ok(None) };
+    node.auth.identify_waiting(&token).await.map(Some).map_err(|error| {
         tracing::debug!(%error, "a token was refused at the handshake");
-        Refused { status: StatusCode::UNAUTHORIZED, text: "the token was refused\n", close: CloseCode::Unauthenticated }
+        let (status, text, close) = match error {
+            AuthError::Refused(_) => (StatusCode::UNAUTHORIZED, "the token was refused\n", CloseCode::Unauthenticated),
+            AuthError::UnknownKey | AuthError::Unavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "tokens cannot be checked now\n", CloseCode::OverCapacity)
+            }
+        };
+        Refused { status, text, close }
     })
-}
-
-/// The first token found: header, subprotocol, cookie, query; the latter two only where they are switched on.
-fn token(visit: &Visit, request: &Request<Incoming>) -> Option<String> {
-    let headers = request.headers();
-    let auth = &visit.local.node.config.auth;
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
-    });
-    bearer
-        .or_else(|| offered(headers).find_map(|name| name.strip_prefix(BEARER_SUBPROTOCOL).map(str::to_owned)))
-        .or_else(|| auth.cookie.as_deref().and_then(|name| cookie(headers, name)))
-        .or_else(|| if auth.query { query(request.uri(), "token") } else { None })
-        .filter(|token| !token.is_empty())
 }
 
 fn is_upgrade(headers: &HeaderMap) -> bool {
     let value = headers.get(header::UPGRADE).and_then(|value| value.to_str().ok());
     value.is_some_and(|value| value.eq_ignore_ascii_case("websocket"))
-}
-
-fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let values = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(str::trim)
-}
-
-fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
-    let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(key, _)| *key == name).map(|(_, value)| value.trim_matches('"').to_owned())
-}
-
-fn query(uri: &Uri, name: &str) -> Option<String> {
-    let mut pairs = uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.find(|(key, _)| *key == name).and_then(|(_, value)| percent_decoded(value))
-}
-
-/// Percent-decoding (RFC 3986 section 2.1); `None` for what is not UTF-8 or not an encoding.
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        if byte != b'%' {
-            bytes.push(byte);
-            rest = after;
-            continue;
-        }
-        let digits = after.get(..2).and_then(|two| std::str::from_utf8(two).ok())?;
-        if !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return None;
-        }
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        rest = &after[2..];
-    }
-    String::from_utf8(bytes).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_in_paths_are_percent_decoded() {
-        assert_eq!(percent_decoded("chat%3Alobby").as_deref(), Some("chat:lobby"));
-        assert_eq!(percent_decoded("r%C3%A4ksm%C3%B6rg%C3%A5s").as_deref(), Some("räksmörgås"));
-        for wrong in ["%", "%1", "%zz", "%ff", "%+1"] {
-            assert_eq!(percent_decoded(wrong), None, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn tokens_are_found_in_cookies_and_subprotocols() {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::COOKIE, HeaderValue::from_static("a=1; session=\"t0k\"; sessionx=2"));
-        assert_eq!(cookie(&headers, "session").as_deref(), Some("t0k"));
-        assert_eq!(cookie(&headers, "sess"), None);
-        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("gateway.v1.json, gateway.bearer.abc"));
-        assert_eq!(offered(&headers).collect::<Vec<_>>(), ["gateway.v1.json", "gateway.bearer.abc"]);
-    }
 }

@@ -5,6 +5,7 @@ mod handshake;
 mod origin;
 mod pages;
 mod refusal;
+mod shown;
 
 use crate::local::Local;
 use crate::places::Place;
@@ -64,7 +65,7 @@ pub fn front(local: Rc<Local>, stream: TcpStream, peer: SocketAddr, place: Place
         let visit = Rc::new(Visit { local, peer, is_spare, place: Cell::new(Some(place)) });
         let service = service_fn(move |request| {
             let visit = visit.clone();
-            async move { Ok::<_, Infallible>(route(&visit, request)) }
+            async move { Ok::<_, Infallible>(route(&visit, request).await) }
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -84,13 +85,13 @@ pub fn front(local: Rc<Local>, stream: TcpStream, peer: SocketAddr, place: Place
     .boxed_local()
 }
 
-fn route(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
+async fn route(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
     let path = request.uri().path();
     let response = match path {
-        "/ws" => handshake::native(visit, request),
+        "/ws" => handshake::native(visit, request).await,
         #[cfg(feature = "echo")]
-        "/echo" => handshake::echo(visit, request),
-        _ if path.starts_with("/raw/") => handshake::raw(visit, request),
+        "/echo" => handshake::echo(visit, request).await,
+        _ if path.starts_with("/raw/") => handshake::raw(visit, request).await,
         _ if !matches!(*request.method(), Method::GET | Method::HEAD) => {
             refuse(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n")
         }

@@ -53,18 +53,21 @@ impl Local {
     }
 
     fn check(&self, connection: &Rc<Connection>, now: Tick) {
-        let (phase, times, stalled_since) = {
+        let (phase, times, stalled_since, tickets_end) = {
             let mut state = connection.state.borrow_mut();
             if state.waiting.is_some() {
                 // Its socket is not read while commands wait: silence says nothing.
                 state.times.heard = now;
                 state.times.pinged = None;
             }
-            (state.session.phase, state.times, state.outbox.stalled_since())
+            (state.session.phase, state.times, state.outbox.stalled_since(), state.session.tickets_end())
         };
         // An entry that a later one has replaced.
         if times.due > now {
             return;
+        }
+        if phase == Phase::Ready && tickets_end.is_some_and(|end| end <= now) {
+            self.end_tickets(connection);
         }
         match due(phase, &times, stalled_since, now, &self.patience()) {
             Some(Due::Ping) => self.ping(connection, now),
@@ -92,9 +95,12 @@ impl Local {
     }
 
     /// Has the connection looked at when the next of its deadlines comes.
-    pub(super) fn set_timer(&self, connection: &Rc<Connection>) {
+    pub fn set_timer(&self, connection: &Rc<Connection>) {
         let mut state = connection.state.borrow_mut();
-        let next = next_look(state.session.phase, &state.times, state.outbox.stalled_since(), &self.patience());
+        let mut next = next_look(state.session.phase, &state.times, state.outbox.stalled_since(), &self.patience());
+        if state.session.phase == Phase::Ready {
+            next = next.min(state.session.tickets_end().unwrap_or(Tick::MAX));
+        }
         state.times.due = self.wheel.borrow_mut().set(connection.number, next);
     }
 

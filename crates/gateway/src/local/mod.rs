@@ -5,6 +5,7 @@ pub mod connection;
 pub mod ending;
 pub mod flushing;
 pub mod heartbeat;
+pub mod permission;
 pub mod shedding;
 pub mod timers;
 

@@ -6,8 +6,7 @@ pub const TICK_MS: u32 = 250;
 /// Slots of the wheel: a deadline further away than 128 s is looked at, and set, again on the way.
 const SLOTS: usize = 512;
 
-/// A moment, in ticks since the worker began (34 years until it wraps).
-pub type Tick = u32;
+pub use crate::session::Tick;
 
 /// Slots of connection numbers by the tick they are due.
 #[derive(Debug)]

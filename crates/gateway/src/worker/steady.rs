@@ -3,6 +3,7 @@
 use crate::commands;
 use crate::local::Local;
 use crate::local::connection::{Connection, Opened};
+use crate::session::Phase;
 use crate::websocket::{Event, ReaderLimits, pong_frame};
 use protocol::dialect::Dialect;
 use protocol::{CloseCode, Subscribe};
@@ -38,7 +39,12 @@ pub fn adopt(local: &Rc<Local>, opened: Opened, early: &[u8], refuse: Option<Clo
     #[cfg(not(feature = "echo"))]
     let has_channel = true;
     if let (Dialect::Raw(raw), true) = (&connection.dialect, has_channel) {
-        let subscribe = Subscribe { channel: raw.channel.clone(), recover: None, members: false, state: false };
+        // All its messages are publications: it has no way to show a token any more, and hears nothing without one.
+        if connection.state.borrow().session.phase == Phase::Connecting {
+            return local.close(&connection, CloseCode::Unauthenticated);
+        }
+        let subscribe =
+            Subscribe { channel: raw.channel.clone(), recover: None, members: false, state: false, token: None };
         commands::subscribe_raw(local, &connection, None, subscribe, false);
     }
     if !early.is_empty() {

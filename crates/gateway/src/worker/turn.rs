@@ -8,6 +8,7 @@ use crate::inbox::{Inbox, Item, Mail};
 use crate::local::connection::Connection;
 use crate::local::{Local, Publishing, unix_ms};
 use crate::outbox::Flushed;
+use crate::policy::Namespace;
 use broker::{Delivery, Outcome, PublishError};
 use protocol::dialect::Encoding;
 use protocol::{Channel, CloseCode, ErrorCode, Refusal, Reply};
@@ -141,19 +142,38 @@ fn fan_out(local: &Rc<Local>, channel: &Channel, deliveries: &[Arc<Delivery>]) {
     };
     let number_of = |id: &str| local_number(local, id);
     let turn = Turn { channel, namespace: &namespace, deliveries, number_of: &number_of, meter: &local.meter };
+    let without_members = without_members(&namespace, deliveries);
     let mut shared: [Option<Encoded>; Encoding::ALL.len()] = Default::default();
     let mut delivered = 0;
     for (connection, ahead) in &subscribers {
         let encoding = connection.encoding();
-        delivered += match ahead {
-            Some(_) => hand_out(local, connection, &turn.encode(encoding, ahead.as_ref())),
-            None => {
+        let hidden_from = without_members.as_deref().filter(|_| !sees_members(connection, channel));
+        delivered += match (ahead, hidden_from) {
+            (_, Some(deliveries)) => {
+                let turn = Turn { deliveries, ..turn };
+                hand_out(local, connection, &turn.encode(encoding, ahead.as_ref()))
+            }
+            (Some(_), None) => hand_out(local, connection, &turn.encode(encoding, ahead.as_ref())),
+            (None, None) => {
                 let encoded = shared[encoding.index()].get_or_insert_with(|| turn.encode(encoding, None));
                 hand_out(local, connection, encoded)
             }
         };
     }
     local.node.metrics.deliveries.inc_by(delivered);
+}
+
+/// The deliveries without who came and went, if there are such: for those who may not know.
+fn without_members(namespace: &Namespace, deliveries: &[Arc<Delivery>]) -> Option<Vec<Arc<Delivery>>> {
+    let is_change = |delivery: &Arc<Delivery>| matches!(**delivery, Delivery::Membership { .. });
+    if !namespace.join_leave || !deliveries.iter().any(is_change) {
+        return None;
+    }
+    Some(deliveries.iter().filter(|delivery| !is_change(delivery)).cloned().collect())
+}
+
+fn sees_members(connection: &Connection, channel: &Channel) -> bool {
+    connection.state.borrow_mut().session.subscription(channel).is_some_and(|subscription| subscription.sees_members)
 }
 
 fn hand_out(local: &Rc<Local>, connection: &Rc<Connection>, encoded: &Encoded) -> u64 {

@@ -126,10 +126,13 @@ impl Socket {
         (socket, String::from_utf8(head).expect("text"))
     }
 
-    /// Sends one text of less than 126 bytes, masked with zeros.
+    /// Sends one text of less than 64 KiB, masked with zeros.
     pub(crate) fn send(&mut self, text: &str) {
-        let length = u8::try_from(text.len()).ok().filter(|length| *length < 126).expect("a short text");
-        let frame = [&[0x81, 0x80 | length, 0, 0, 0, 0], text.as_bytes()].concat();
+        let length = match u8::try_from(text.len()) {
+            Ok(short) if short < 126 => vec![0x80 | short],
+            _ => [&[0x80 | 126][..], &u16::try_from(text.len()).expect("a short text").to_be_bytes()].concat(),
+        };
+        let frame = [&[0x81], &length[..], &[0; 4], text.as_bytes()].concat();
         self.stream.write_all(&frame).expect("sent");
     }
 

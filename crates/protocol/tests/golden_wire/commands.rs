@@ -24,7 +24,7 @@ fn channel(name: &str) -> Channel {
 }
 
 fn subscribe(name: &str) -> Subscribe {
-    Subscribe { channel: channel(name), recover: None, members: false, state: true }
+    Subscribe { channel: channel(name), recover: None, members: false, state: true, token: None }
 }
 
 fn publish(name: &str, data: &'static str) -> Publish {
@@ -55,6 +55,7 @@ fn samples() -> Vec<Request> {
     );
     add(Some(6), Command::Subscribe(Subscribe { state: false, ..subscribe("chat") }));
     add(None, Command::Subscribe(Subscribe { members: true, state: false, ..subscribe("chat") }));
+    add(Some(21), Command::Subscribe(Subscribe { token: Some(token()), ..subscribe("chat") }));
 
     add(Some(5), Command::Unsubscribe { channel: channel("chat") });
     add(None, Command::Unsubscribe { channel: channel("chat") });

@@ -191,10 +191,12 @@ proptest! {
         channel in any_channel(),
         recover in option::of((any_text(), any::<u64>())),
         (members, state) in any::<(bool, bool)>(),
+        token in option::of(any_text()),
     ) {
         let place = recover.as_ref().map(|(epoch, offset)| value!({ "epoch": epoch, "offset": offset }));
         let message = value!({
             "type": "subscribe", "id": id, "channel": &*channel, "recover": place, "members": members, "state": state,
+            "token": token,
         });
         let read = read(&message.to_string()).remove(0);
         if id.is_none() && recover.is_some() {
@@ -204,7 +206,7 @@ proptest! {
         let request = read.unwrap();
         let recover = recover.map(|(epoch, offset)| protocol::Position { epoch: epoch.into(), offset });
         prop_assert_eq!(request.id, id);
-        prop_assert_eq!(request.command, Command::Subscribe(Subscribe { channel, recover, members, state }));
+        prop_assert_eq!(request.command, Command::Subscribe(Subscribe { channel, recover, members, state, token }));
     }
 }
 

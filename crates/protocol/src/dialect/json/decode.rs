@@ -119,6 +119,7 @@ fn command(fields: &Fields<'_>) -> Result<Command, String> {
             recover: fields::position(fields.recover, "recover")?,
             members: fields::flag(fields.members, "members")?.unwrap_or(false),
             state: fields::flag(fields.state, "state")?.unwrap_or(true),
+            token: fields::text(fields.token, "token")?.map(Cow::into_owned),
         }),
         "unsubscribe" => Command::Unsubscribe { channel: fields.channel("unsubscribe")? },
         "publish" => Command::Publish(publish(fields)?),
