@@ -154,6 +154,8 @@ const NAMESPACES: &str = r#"
 #   read_history   who may read history and recover; as subscribe unless said
 #   roles          what a role of the token grants: roles.staff = ["publish"], or roles = ["staff"] for everything
 #   events         the events that may be published; without it all, and publications without one
+#   schema         a JSON Schema that payloads must be as: schema = "/etc/gateway/message.json"; schemas.typing = "…" for one
+#                  event alone
 #   presence       whether it is kept who is there
 #   join_leave     whether subscribers are told who comes and goes
 #   history        size: publications kept (0: none, at most once, no recovery); ttl: the log is dropped this long after the

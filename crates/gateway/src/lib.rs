@@ -21,6 +21,7 @@ pub mod outbox;
 pub mod pattern;
 pub mod places;
 pub mod policy;
+pub mod schema;
 pub mod session;
 pub mod shedding;
 pub mod socket;
