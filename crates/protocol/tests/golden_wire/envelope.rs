@@ -9,7 +9,7 @@ use protocol::envelope::{
 use protocol::{Cause, Epoch, Order, Origin, Payload, Publication};
 
 #[derive(Debug, PartialEq)]
-enum BetweenNodes {
+pub(crate) enum BetweenNodes {
     Envelope(Envelope),
     Order(Order),
 }
