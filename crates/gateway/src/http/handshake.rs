@@ -27,9 +27,10 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body
 /// How long the stream may take to be handed over after the answer.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// `GET /ws`.
+/// `GET /ws`: in the first native dialect that is offered, or in JSON.
 pub(super) async fn native(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
-    upgrade(visit, request, Wanted::dialect(Dialect::Json)).await
+    let dialect = offered(request.headers()).find_map(Dialect::native).unwrap_or(Dialect::Json);
+    upgrade(visit, request, Wanted::dialect(dialect)).await
 }
 
 /// `GET /raw/{channel}`.
