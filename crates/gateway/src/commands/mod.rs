@@ -12,7 +12,7 @@ mod ticket;
 mod unsubscribe;
 
 pub use send::take_order;
-pub use subscribe::begin as subscribe_raw;
+pub use subscribe::begin_raw as subscribe_raw;
 
 use crate::local::Local;
 use crate::local::connection::Connection;

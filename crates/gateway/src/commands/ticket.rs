@@ -12,7 +12,7 @@ use std::time::Duration;
 
 pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, mut subscribe: Subscribe) {
     let Some(token) = subscribe.token.take() else {
-        return begin_with(local, connection, id, subscribe, Means { join: true, ticket: None });
+        return begin_with(local, connection, id, subscribe, Means { join: true, ..Means::default() });
     };
     let identity = connection.state.borrow().session.identity.clone();
     let user = identity.map(|identity| identity.user.clone());
@@ -38,7 +38,7 @@ fn begin_admitted(
     let refusal = match admitted {
         Ok(holds_for) => {
             let ends = holds_for.map(|time| local.tick().saturating_add(ticks(time)));
-            let means = Means { join: true, ticket: Some(Ticket { ends }) };
+            let means = Means { join: true, ticket: Some(Ticket { ends }), past: None };
             return begin_with(local, connection, id, subscribe, means);
         }
         Err(AuthError::Refused(why)) => Refusal::new(ErrorCode::Unauthenticated, why),

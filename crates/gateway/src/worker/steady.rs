@@ -5,8 +5,8 @@ use crate::local::Local;
 use crate::local::connection::{Connection, Opened};
 use crate::session::Phase;
 use crate::websocket::{Event, ReaderLimits, pong_frame};
+use protocol::CloseCode;
 use protocol::dialect::Dialect;
-use protocol::{CloseCode, Subscribe};
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
@@ -43,9 +43,7 @@ pub fn adopt(local: &Rc<Local>, opened: Opened, early: &[u8], refuse: Option<Clo
         if connection.state.borrow().session.phase == Phase::Connecting {
             return local.close(&connection, CloseCode::Unauthenticated);
         }
-        let subscribe =
-            Subscribe { channel: raw.channel.clone(), recover: None, members: false, state: false, token: None };
-        commands::subscribe_raw(local, &connection, None, subscribe, false);
+        commands::subscribe_raw(local, &connection, raw);
     }
     if !early.is_empty() {
         take_bytes(local, &connection, &mut early.to_vec());
