@@ -1,6 +1,8 @@
 //! The public port: HTTP requests, and the handshakes that turn them into connections.
 
 mod address;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod handshake;
 mod origin;
 mod pages;
