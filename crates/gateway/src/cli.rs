@@ -7,6 +7,7 @@ use gateway::app::Running;
 use gateway::auth::{Wish, mint};
 use gateway::config::Config;
 use gateway::config::settings::variable;
+use gateway::policy::quoted;
 use link::LinkConfig;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -133,7 +134,7 @@ pub(crate) fn print(config: &Config) -> ExitCode {
             continue;
         }
         let hash = if known.value.is_empty() { "# " } else { "" };
-        println!("{hash}{} = {:?}", known.key, known.value);
+        println!("{hash}{} = {}", known.key, quoted(&known.value));
     }
     println!("{NAMESPACES}");
     for namespace in config.policy.namespaces() {

@@ -101,20 +101,26 @@ impl Default for Namespace {
     }
 }
 
+/// A text as TOML writes it: as JSON does, and `DEL` is escaped too. Rust's own `\u{…}` is unknown there.
+pub fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+}
+
 impl fmt::Display for Namespace {
     /// As the table that declares it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "[[namespace]]")?;
-        writeln!(f, "pattern = {:?}", self.pattern.to_string())?;
+        writeln!(f, "pattern = {}", quoted(&self.pattern.to_string()))?;
         writeln!(f, "subscribe = {:?}", self.subscribe.as_str())?;
         writeln!(f, "publish = {:?}", self.publish.as_str())?;
         writeln!(f, "read_presence = {:?}", self.access(Action::Presence).as_str())?;
         writeln!(f, "read_history = {:?}", self.access(Action::History).as_str())?;
         for (role, actions) in &self.roles {
-            writeln!(f, "roles.{role:?} = {actions}")?;
+            writeln!(f, "roles.{} = {actions}", quoted(role))?;
         }
         if let Some(events) = &self.events {
-            writeln!(f, "events = {events:?}")?;
+            let events: Vec<_> = events.iter().map(|event| quoted(event)).collect();
+            writeln!(f, "events = [{}]", events.join(", "))?;
         }
         writeln!(f, "presence = {}", self.presence)?;
         writeln!(f, "join_leave = {}", self.join_leave)?;

@@ -6,8 +6,8 @@ use redis::Value;
 pub(super) const WORDS: &[&str] = &["k3Zq", "\u{1}", "1-0", "18446744073709551615-0", "18446744073709551616-0", "m", "\0\0\0\u{12}"];
 pub(super) const GOLDEN: &[&str] = &["envelope"];
 
-/// As for the envelope, whose records these are.
-const MULTIPLE: u64 = 60;
+/// As for the envelope, whose records these are; and a value is two bytes here, in Redis' own form at least four.
+const MULTIPLE: u64 = 120;
 const BASE_BYTES: u64 = 4_096;
 
 /// The most values, and how deep they nest.

@@ -2,6 +2,7 @@
 
 use gateway::config::Config;
 use gateway::config::settings::Sources;
+use gateway::policy::quoted;
 use std::io::Write;
 
 pub(super) const WORDS: &[&str] = &[
@@ -38,7 +39,7 @@ fn print(config: &Config) -> String {
     let given = config.known.iter().filter(|known| !known.is_secret && !known.value.is_empty());
     // Without its secret address Redis cannot be asked of sentinels.
     let given = given.filter(|known| known.key != "redis.mode");
-    let settings: String = given.map(|known| format!("{} = {:?}\n", known.key, known.value)).collect();
+    let settings: String = given.map(|known| format!("{} = {}\n", known.key, quoted(&known.value))).collect();
     let namespaces = config.policy.namespaces().iter().map(|namespace| format!("{namespace}\n"));
     settings + &namespaces.collect::<String>()
 }
