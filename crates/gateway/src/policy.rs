@@ -199,6 +199,11 @@ impl Policy {
         Self { namespaces: namespaces.into_iter().map(Arc::new).collect(), send }
     }
 
+    /// Who may send private messages.
+    pub fn send_access(&self) -> Access {
+        self.send.access
+    }
+
     /// All of them.
     pub fn namespaces(&self) -> &[Arc<Namespace>] {
         &self.namespaces

@@ -19,7 +19,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ipnet::IpNet;
-use origin::AllowedOrigin;
+pub use origin::AllowedOrigin;
 use refusal::refuse;
 use std::cell::Cell;
 use std::convert::Infallible;
