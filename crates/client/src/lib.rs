@@ -43,6 +43,9 @@ mod subscription;
 mod transport;
 mod wire;
 
+#[cfg(feature = "fuzzing")]
+pub use wire::read_message;
+
 pub use address::Address;
 pub use client::Client;
 pub use config::{Config, Token, TokenError};

@@ -1,5 +1,6 @@
 //! The gateway's configuration: every setting is read here, from the layers of [`settings`], and nowhere else.
 
+pub mod audit;
 mod auth;
 mod memory;
 mod namespaces;
@@ -25,12 +26,16 @@ use std::time::Duration;
 /// All of a node's configuration, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// It is to serve the public: a node does not start on what [`audit`] finds wrong.
+    pub production: bool,
     /// The public port.
     pub listen: SocketAddr,
     /// The admin port.
     pub admin_listen: SocketAddr,
     /// Redis; without it the node is alone, with broker and presence in its memory.
     pub redis: Option<LinkConfig>,
+    /// Nobody else is on the network to it.
+    pub redis_network_is_private: bool,
     /// The node's name; random when not given.
     pub node_id: Option<String>,
     /// Threads that own sockets.
@@ -84,9 +89,16 @@ impl Config {
     /// All faults at once.
     pub fn load(sources: &Sources<'_>) -> Result<Self, ConfigError> {
         let mut s = Settings::read(sources);
+        let production =
+            s.flag("production", "false", "refuse to start on what `gateway check-config --production` finds wrong");
         let listen = s.parsed("listen", "0.0.0.0:8080", "the public port");
         let admin_listen = s.parsed("admin.listen", "127.0.0.1:9180", "health and metrics; never public");
         let redis = redis::read(&mut s);
+        let redis_network_is_private = s.flag(
+            "redis.private_network",
+            "false",
+            "nobody else is on the network to Redis: `production` takes plain redis:// over it",
+        );
         let node_id = s.get("node.id", "", "the node's name; random when empty", check_node_id).flatten();
         let workers = s.get("workers", "0", "threads that own sockets; 0 = one a core", check_workers);
         let auth = auth::read(&mut s);
@@ -114,9 +126,11 @@ impl Config {
             return Err(ConfigError(Vec::new()));
         };
         Ok(Self {
+            production,
             listen,
             admin_listen,
             redis,
+            redis_network_is_private,
             node_id,
             workers,
             auth,

@@ -1,6 +1,8 @@
 //! The public port: HTTP requests, and the handshakes that turn them into connections.
 
 mod address;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod handshake;
 mod origin;
 mod pages;
@@ -17,7 +19,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ipnet::IpNet;
-use origin::AllowedOrigin;
+pub use origin::AllowedOrigin;
 use refusal::refuse;
 use std::cell::Cell;
 use std::convert::Infallible;
