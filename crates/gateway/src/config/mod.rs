@@ -310,6 +310,7 @@ fn read_broker(s: &mut Settings) -> BrokerConfig {
             "bytes that may be held while a channel's log is read",
             1 << 20,
         ),
+        unused_ttl: broker::UNUSED_TTL,
     }
 }
 
