@@ -7,6 +7,7 @@ pub mod auth;
 pub mod budget;
 pub mod commands;
 pub mod config;
+pub mod crowd;
 pub mod descriptors;
 pub mod drain;
 pub mod grant;

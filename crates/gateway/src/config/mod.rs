@@ -10,7 +10,7 @@ pub mod settings;
 use crate::auth::AuthConfig;
 use crate::http::HttpConfig;
 use crate::inbox::InboxConfig;
-use crate::limit::Rate;
+use crate::limit::{Rate, Rates};
 use crate::policy::Policy;
 use crate::shedding::DrainConfig;
 use crate::worker::WorkerConfig;
@@ -197,12 +197,54 @@ fn read_worker(s: &mut Settings) -> WorkerConfig {
         connections_per_address_max: s
             .get("limits.connections_per_address", "", "connections from one address; none: no limit", optional_count)
             .flatten(),
+        unfinished_per_address_max: s
+            .get(
+                "limits.unfinished_per_address",
+                "",
+                "streams from one address that have yet to shake hands; none: no limit",
+                optional_count,
+            )
+            .flatten(),
+        connections_per_user_max: s
+            .get(
+                "limits.connections_per_user",
+                "",
+                "connections of one user on this node; none: no limit",
+                optional_count,
+            )
+            .flatten(),
+        handshakes_per_address: s
+            .get(
+                "limits.handshakes_per_address",
+                "",
+                "handshakes from one address, such as 20/s burst 100 (then 429); none: no limit",
+                optional_rate,
+            )
+            .flatten(),
+        messages_per_user: s
+            .get(
+                "limits.messages_per_user",
+                "",
+                "commands of all connections of one user on this node; none: no limit",
+                optional_rate,
+            )
+            .flatten(),
         channels_per_connection_max: s.count(
             "limits.channels_per_connection",
             "128",
             "subscriptions of one connection",
         ),
-        message_rate: s.rate("limits.messages", "100/s burst 200", "commands of one connection"),
+        rates: read_rates(s),
+        message_time: s.positive_duration(
+            "limits.message_time",
+            "30s",
+            "how long a message may take from its first byte to its last (then 4107)",
+        ),
+        idle: s.duration(
+            "limits.idle",
+            "0s",
+            "a connection without a subscription that says nothing for so long is closed (4108); 0s: never",
+        ),
         bad_messages_max: s
             .parsed("limits.bad_messages", "10", "a connection is closed (4010) after this many")
             .unwrap_or_default(),
@@ -229,6 +271,22 @@ fn read_worker(s: &mut Settings) -> WorkerConfig {
         ping_timeout: s.positive_duration("ping.timeout", "20s", "how long the answer may take (then 4103)"),
         publish_deadline: s.positive_duration("publish.deadline", "2s", "a publication has its answer by then"),
     }
+}
+
+fn read_rates(s: &mut Settings) -> Rates {
+    Rates {
+        messages: s.rate("limits.messages", "100/s burst 200", "commands of one connection"),
+        control: s.rate("limits.control_frames", "100/s burst 200", "pings and pongs of one connection (then 4101)"),
+        new_channels: s.rate(
+            "limits.new_channels",
+            "10/s burst 300",
+            "channels that a connection opens or reads and nobody else of the node uses",
+        ),
+    }
+}
+
+fn optional_rate(text: &str) -> Result<Option<Rate>, String> {
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some) }
 }
 
 fn optional_count(text: &str) -> Result<Option<usize>, String> {
@@ -266,6 +324,7 @@ fn read_broker(s: &mut Settings) -> BrokerConfig {
             "bytes that may be held while a channel's log is read",
             1 << 20,
         ),
+        unused_ttl: broker::UNUSED_TTL,
     }
 }
 

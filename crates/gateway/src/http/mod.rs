@@ -10,7 +10,9 @@ mod refusal;
 mod shown;
 
 use crate::local::Local;
-use crate::places::Place;
+use crate::metrics::Limit;
+use crate::places::{Place, Unfinished};
+use address::is_trusted;
 use bytes::Bytes;
 use futures_util::future::{FutureExt, LocalBoxFuture};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -57,14 +59,18 @@ struct Visit {
     peer: SocketAddr,
     place: Cell<Option<Place>>,
     is_spare: bool,
+    /// Until it is upgraded; none where its address has too many such.
+    unfinished: Cell<Option<Unfinished>>,
 }
 
 /// Serves one accepted stream until it ends or is upgraded.
 pub fn front(local: Rc<Local>, stream: TcpStream, peer: SocketAddr, place: Place) -> LocalBoxFuture<'static, ()> {
     async move {
         let header_timeout = local.node.config.http.header_timeout;
+        let Some((place, unfinished)) = begin(&local, peer, place) else { return };
         let is_spare = place.is_spare();
-        let visit = Rc::new(Visit { local, peer, is_spare, place: Cell::new(Some(place)) });
+        let (place, unfinished) = (Cell::new(Some(place)), Cell::new(unfinished));
+        let visit = Rc::new(Visit { local, peer, is_spare, place, unfinished });
         let service = service_fn(move |request| {
             let visit = visit.clone();
             async move { Ok::<_, Infallible>(route(&visit, request).await) }
@@ -85,6 +91,25 @@ pub fn front(local: Rc<Local>, stream: TcpStream, peer: SocketAddr, place: Place
         }
     }
     .boxed_local()
+}
+
+/// Counts the stream among those of its address that have yet to shake hands; one too many is refused in a spare place, or
+/// dropped if there is none. Our own proxies speak for many.
+fn begin(local: &Local, peer: SocketAddr, place: Place) -> Option<(Place, Option<Unfinished>)> {
+    if is_trusted(peer.ip(), &local.node.config.http.trusted_proxies) {
+        return Some((place, Some(Unfinished::default())));
+    }
+    match local.node.places.begin(peer.ip()) {
+        Ok(unfinished) => Some((place, Some(unfinished))),
+        Err(_) => {
+            local.node.metrics.limits.reached(Limit::UnfinishedPerAddress);
+            let spare = local.node.places.take_spare(place);
+            if spare.is_none() {
+                local.node.metrics.streams_dropped.inc();
+            }
+            Some((spare?, None))
+        }
+    }
 }
 
 async fn route(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
