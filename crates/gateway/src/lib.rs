@@ -24,5 +24,6 @@ pub mod policy;
 pub mod session;
 pub mod shedding;
 pub mod socket;
+pub mod tls;
 pub mod websocket;
 pub mod worker;
