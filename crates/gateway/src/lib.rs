@@ -26,5 +26,6 @@ pub mod schema;
 pub mod session;
 pub mod shedding;
 pub mod socket;
+pub mod tls;
 pub mod websocket;
 pub mod worker;

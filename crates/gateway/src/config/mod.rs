@@ -6,6 +6,7 @@ mod memory;
 mod namespaces;
 mod redis;
 pub mod settings;
+mod tls;
 
 use crate::auth::AuthConfig;
 use crate::http::HttpConfig;
@@ -13,6 +14,7 @@ use crate::inbox::InboxConfig;
 use crate::limit::{Rate, Rates};
 use crate::policy::Policy;
 use crate::shedding::DrainConfig;
+use crate::tls::Tls;
 use crate::worker::WorkerConfig;
 use broker::redis::BrokerConfig;
 use link::LinkConfig;
@@ -44,6 +46,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// What is asked of HTTP requests.
     pub http: HttpConfig,
+    /// TLS of the public port, where this node ends it itself.
+    pub tls: Option<Tls>,
     /// How many handshakes the node completes.
     pub admission_rate: Rate,
     /// What connections may do and how long they may take.
@@ -103,6 +107,7 @@ impl Config {
         let workers = s.get("workers", "0", "threads that own sockets; 0 = one a core", check_workers);
         let auth = auth::read(&mut s);
         let http = read_http(&mut s);
+        let tls = tls::read(&mut s);
         let admission_rate =
             s.rate("admission.rate", "2000/s", "new connections of this node; over it 503 and Retry-After");
         let worker = read_worker(&mut s);
@@ -135,6 +140,7 @@ impl Config {
             workers,
             auth,
             http,
+            tls,
             admission_rate,
             worker,
             inbox,
@@ -179,11 +185,14 @@ fn check_workers(text: &str) -> Result<usize, String> {
 }
 
 fn read_http(s: &mut Settings) -> HttpConfig {
-    HttpConfig {
-        origins: s.list("origins", "allowed Origins of browsers, separated by commas; * for all; none: the same host"),
-        trusted_proxies: s.list("trusted_proxies", "CIDRs whose X-Forwarded-For is believed"),
-        header_timeout: Duration::from_secs(5),
+    let origins = s.list("origins", "allowed Origins of browsers, separated by commas; * for all; none: the same host");
+    let trusted_proxies: Vec<_> = s.list("trusted_proxies", "CIDRs whose X-Forwarded-For is believed");
+    let doc = "every connection begins with a PROXY header (v1 or v2), and comes from trusted_proxies";
+    let proxy_protocol = s.flag("proxy_protocol", "false", doc);
+    if proxy_protocol && trusted_proxies.is_empty() {
+        s.fault("proxy_protocol (GW_PROXY_PROTOCOL): without trusted_proxies nobody may connect".to_owned());
     }
+    HttpConfig { origins, trusted_proxies, proxy_protocol, header_timeout: Duration::from_secs(5), hsts: tls::hsts(s) }
 }
 
 fn read_worker(s: &mut Settings) -> WorkerConfig {
