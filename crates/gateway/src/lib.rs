@@ -8,6 +8,7 @@ pub mod budget;
 pub mod commands;
 pub mod config;
 pub mod descriptors;
+pub mod dismissal;
 pub mod drain;
 pub mod grant;
 pub mod http;
