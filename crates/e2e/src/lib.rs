@@ -12,6 +12,7 @@ mod issuer;
 mod node;
 mod raw_socket;
 mod road;
+pub mod tls;
 pub mod tokens;
 
 pub use client::Client;
