@@ -6,6 +6,11 @@ Ends with an exception where anything is not as it should be.
 import socket
 import ssl
 import sys
+import warnings
+
+
+# That TLS 1.1 is not to be used is what is tried here.
+warnings.simplefilter("ignore", DeprecationWarning)
 
 
 def connect(ca, port, newest=ssl.TLSVersion.TLSv1_3):

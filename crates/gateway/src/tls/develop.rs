@@ -31,8 +31,12 @@ impl Developed {
     /// # Errors
     /// What is wrong with a name.
     pub fn new(names: &[String]) -> Result<Self, String> {
+        Self::from(names, SystemTime::now())
+    }
+
+    /// The same, as if it were made then.
+    pub(super) fn from(names: &[String], begins: SystemTime) -> Result<Self, String> {
         let mut params = CertificateParams::new(names).map_err(|error| format!("{names:?}: {error}"))?;
-        let begins = SystemTime::now();
         // A clock that is a little behind is common between machines and their containers.
         params.not_before = (begins - Duration::from_secs(60 * 60)).into();
         params.not_after = (begins + HOLDS).into();
