@@ -97,3 +97,40 @@ async fn a_redis_whose_certificate_is_not_trusted_is_not_spoken_to() {
     let refused = link.connect(|_| Ok::<(), std::io::Error>(())).await.err().expect("a refusal").to_string();
     assert!(refused.contains("certificate") && !refused.contains("s3cret"), "{refused}");
 }
+
+/// The files below a folder, but for those of tests.
+fn sources(folder: &Path, into: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let is_for_tests = path.file_stem().is_some_and(|stem| stem == "tests" || stem == "testing");
+        if is_for_tests {
+            continue;
+        }
+        if path.is_dir() {
+            sources(&path, into);
+        } else {
+            into.push(std::fs::read_to_string(&path).expect("a source"));
+        }
+    }
+}
+
+#[test]
+fn the_documented_permissions_hold_every_command_that_the_sources_name() {
+    let acl = acl();
+    let mut texts = Vec::new();
+    for name in ["link", "broker", "presence"] {
+        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name).join("src"), &mut texts);
+    }
+    let mut named = 0;
+    for (before, after) in [("cmd(\"", '"'), ("redis.call('", '\'')] {
+        for name in texts.iter().flat_map(|text| text.split(before).skip(1)).filter_map(|rest| rest.split_once(after)) {
+            let name = name.0.to_lowercase();
+            // Asked of sentinels, which have users of their own.
+            let is_granted =
+                acl.iter().any(|word| *word == format!("+{name}") || word.starts_with(&format!("+{name}|")));
+            assert!(is_granted || name == "sentinel", "deploy/redis.conf does not grant {name}");
+            named += 1;
+        }
+    }
+    assert!(named > 50, "{named} commands were found, which cannot be all");
+}

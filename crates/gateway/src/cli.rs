@@ -7,7 +7,9 @@ use clap::{Parser, Subcommand};
 use gateway::app::Running;
 use gateway::auth::{Wish, mint};
 use gateway::config::Config;
+use gateway::config::audit::{Finding, audit, checklist};
 use gateway::config::settings::variable;
+use gateway::policy::quoted;
 use gateway::tls::Tls;
 use link::LinkConfig;
 use std::path::PathBuf;
@@ -40,7 +42,11 @@ pub(crate) enum Command {
     /// Serve until SIGTERM (the default).
     Serve,
     /// Check the configuration, tell every fault, and exit (0: good, 64: not).
-    CheckConfig,
+    CheckConfig {
+        /// Also check whether it is fit to serve the public: a list of all that matters, and 1 if something is wrong.
+        #[arg(long)]
+        production: bool,
+    },
     /// Print every setting with its value in force, as TOML.
     PrintConfig,
     /// Mint a token for development, signed with auth.hmac_secret.
@@ -123,13 +129,28 @@ pub(crate) struct AdminPort {
     pub address: String,
 }
 
-/// Tells that the configuration holds, and what is open in it.
-pub(crate) fn check(config: &Config) -> ExitCode {
+/// Tells that the configuration holds, and what is open in it; for production, whether it may.
+pub(crate) fn check(config: &Config, production: bool) -> ExitCode {
     println!("the configuration holds");
+    if production || config.production {
+        let findings = audit(config);
+        print!("\n{}", checklist(&findings));
+        return ExitCode::from(u8::from(findings.iter().any(Finding::is_failure)));
+    }
     for line in openings(config) {
         println!("note: {line}");
     }
     ExitCode::SUCCESS
+}
+
+/// What keeps a node from starting: with `production`, whatever is wrong for it.
+pub(crate) fn unfit(config: &Config) -> Option<ExitCode> {
+    let findings: Vec<_> = audit(config).into_iter().filter(Finding::is_failure).collect();
+    if !config.production || findings.is_empty() {
+        return None;
+    }
+    eprint!("this node is not fit for production, and does not start (production = true):\n{}", checklist(&findings));
+    Some(ExitCode::from(EXIT_USAGE))
 }
 
 /// Prints every setting, in a form that `--config` takes.
@@ -143,7 +164,7 @@ pub(crate) fn print(config: &Config) -> ExitCode {
             continue;
         }
         let hash = if known.value.is_empty() { "# " } else { "" };
-        println!("{hash}{} = {:?}", known.key, known.value);
+        println!("{hash}{} = {}", known.key, quoted(&known.value));
     }
     println!("{NAMESPACES}");
     for namespace in config.policy.namespaces() {
@@ -164,6 +185,8 @@ const NAMESPACES: &str = r#"
 #   read_history   who may read history and recover; as subscribe unless said
 #   roles          what a role of the token grants: roles.staff = ["publish"], or roles = ["staff"] for everything
 #   events         the events that may be published; without it all, and publications without one
+#   schema         a JSON Schema that payloads must be as: schema = "/etc/gateway/message.json"; schemas.typing = "…" for one
+#                  event alone
 #   presence       whether it is kept who is there
 #   join_leave     whether subscribers are told who comes and goes
 #   history        size: publications kept (0: none, at most once, no recovery); ttl: the log is dropped this long after the

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     };
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(config),
-        Command::CheckConfig => cli::check(&config),
+        Command::CheckConfig { production } => cli::check(&config, production),
         Command::PrintConfig => cli::print(&config),
         Command::Token { user, info, role, cap, channel, subscribe, ttl } => {
             let asked = Wish { user, info, roles: role, caps: cap, channels: channel, ..Wish::default() };
@@ -58,7 +58,7 @@ fn ask_a_node(command: &Command) -> Option<ExitCode> {
             (admin, remote::with_query("/rebalance", &query), *wait)
         }
         Command::Resume { admin } => (admin, "/resume".to_owned(), false),
-        Command::Serve | Command::CheckConfig | Command::PrintConfig | Command::Token { .. } => return None,
+        Command::Serve | Command::CheckConfig { .. } | Command::PrintConfig | Command::Token { .. } => return None,
     };
     Some(remote::give(&Order { address: &admin.address, path, wait }))
 }
@@ -69,6 +69,9 @@ fn misconfigured(error: &ConfigError) -> ExitCode {
 }
 
 fn serve(config: Config) -> ExitCode {
+    if let Some(refused) = cli::unfit(&config) {
+        return refused;
+    }
     start_log(&config.log);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -1,5 +1,9 @@
 //! What a gateway counts. Labels come from closed sets: dialects, commands, codes; never a channel or a user.
 
+mod limits;
+
+pub use limits::{Limit, Limits};
+
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
@@ -110,6 +114,8 @@ pub struct Metrics {
     pub recoveries: IntCounterVec,
     /// Messages that could not be understood.
     pub bad_messages: IntCounter,
+    /// How often limits were reached, by limit.
+    pub limits: Limits,
 }
 
 impl Metrics {
@@ -187,6 +193,7 @@ impl Metrics {
             state_reads: r.counter("state_reads_total", "Readings of channels' states for clients that subscribe")?,
             recoveries: r.counters("recoveries_total", "Subscriptions with a position, by outcome", &["outcome"])?,
             bad_messages: r.counter("bad_messages_total", "Messages that could not be understood")?,
+            limits: Limits::new(r.counters("limits_total", "Times that a limit was reached, by limit", &["limit"])?),
         })
     }
 

@@ -1,5 +1,6 @@
 //! The gateway's configuration: every setting is read here, from the layers of [`settings`], and nowhere else.
 
+pub mod audit;
 mod auth;
 mod memory;
 mod namespaces;
@@ -10,7 +11,7 @@ mod tls;
 use crate::auth::AuthConfig;
 use crate::http::HttpConfig;
 use crate::inbox::InboxConfig;
-use crate::limit::Rate;
+use crate::limit::{Rate, Rates};
 use crate::policy::Policy;
 use crate::shedding::DrainConfig;
 use crate::tls::Tls;
@@ -27,12 +28,16 @@ use std::time::Duration;
 /// All of a node's configuration, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// It is to serve the public: a node does not start on what [`audit`] finds wrong.
+    pub production: bool,
     /// The public port.
     pub listen: SocketAddr,
     /// The admin port.
     pub admin_listen: SocketAddr,
     /// Redis; without it the node is alone, with broker and presence in its memory.
     pub redis: Option<LinkConfig>,
+    /// Nobody else is on the network to it.
+    pub redis_network_is_private: bool,
     /// The node's name; random when not given.
     pub node_id: Option<String>,
     /// Threads that own sockets.
@@ -88,9 +93,16 @@ impl Config {
     /// All faults at once.
     pub fn load(sources: &Sources<'_>) -> Result<Self, ConfigError> {
         let mut s = Settings::read(sources);
+        let production =
+            s.flag("production", "false", "refuse to start on what `gateway check-config --production` finds wrong");
         let listen = s.parsed("listen", "0.0.0.0:8080", "the public port");
         let admin_listen = s.parsed("admin.listen", "127.0.0.1:9180", "health and metrics; never public");
         let redis = redis::read(&mut s);
+        let redis_network_is_private = s.flag(
+            "redis.private_network",
+            "false",
+            "nobody else is on the network to Redis: `production` takes plain redis:// over it",
+        );
         let node_id = s.get("node.id", "", "the node's name; random when empty", check_node_id).flatten();
         let workers = s.get("workers", "0", "threads that own sockets; 0 = one a core", check_workers);
         let auth = auth::read(&mut s);
@@ -119,9 +131,11 @@ impl Config {
             return Err(ConfigError(Vec::new()));
         };
         Ok(Self {
+            production,
             listen,
             admin_listen,
             redis,
+            redis_network_is_private,
             node_id,
             workers,
             auth,
@@ -192,12 +206,54 @@ fn read_worker(s: &mut Settings) -> WorkerConfig {
         connections_per_address_max: s
             .get("limits.connections_per_address", "", "connections from one address; none: no limit", optional_count)
             .flatten(),
+        unfinished_per_address_max: s
+            .get(
+                "limits.unfinished_per_address",
+                "",
+                "streams from one address that have yet to shake hands; none: no limit",
+                optional_count,
+            )
+            .flatten(),
+        connections_per_user_max: s
+            .get(
+                "limits.connections_per_user",
+                "",
+                "connections of one user on this node; none: no limit",
+                optional_count,
+            )
+            .flatten(),
+        handshakes_per_address: s
+            .get(
+                "limits.handshakes_per_address",
+                "",
+                "handshakes from one address, such as 20/s burst 100 (then 429); none: no limit",
+                optional_rate,
+            )
+            .flatten(),
+        messages_per_user: s
+            .get(
+                "limits.messages_per_user",
+                "",
+                "commands of all connections of one user on this node; none: no limit",
+                optional_rate,
+            )
+            .flatten(),
         channels_per_connection_max: s.count(
             "limits.channels_per_connection",
             "128",
             "subscriptions of one connection",
         ),
-        message_rate: s.rate("limits.messages", "100/s burst 200", "commands of one connection"),
+        rates: read_rates(s),
+        message_time: s.positive_duration(
+            "limits.message_time",
+            "30s",
+            "how long a message may take from its first byte to its last (then 4107)",
+        ),
+        idle: s.duration(
+            "limits.idle",
+            "0s",
+            "a connection without a subscription that says nothing for so long is closed (4108); 0s: never",
+        ),
         bad_messages_max: s
             .parsed("limits.bad_messages", "10", "a connection is closed (4010) after this many")
             .unwrap_or_default(),
@@ -224,6 +280,22 @@ fn read_worker(s: &mut Settings) -> WorkerConfig {
         ping_timeout: s.positive_duration("ping.timeout", "20s", "how long the answer may take (then 4103)"),
         publish_deadline: s.positive_duration("publish.deadline", "2s", "a publication has its answer by then"),
     }
+}
+
+fn read_rates(s: &mut Settings) -> Rates {
+    Rates {
+        messages: s.rate("limits.messages", "100/s burst 200", "commands of one connection"),
+        control: s.rate("limits.control_frames", "100/s burst 200", "pings and pongs of one connection (then 4101)"),
+        new_channels: s.rate(
+            "limits.new_channels",
+            "10/s burst 300",
+            "channels that a connection opens or reads and nobody else of the node uses",
+        ),
+    }
+}
+
+fn optional_rate(text: &str) -> Result<Option<Rate>, String> {
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some) }
 }
 
 fn optional_count(text: &str) -> Result<Option<usize>, String> {
@@ -261,6 +333,7 @@ fn read_broker(s: &mut Settings) -> BrokerConfig {
             "bytes that may be held while a channel's log is read",
             1 << 20,
         ),
+        unused_ttl: broker::UNUSED_TTL,
     }
 }
 

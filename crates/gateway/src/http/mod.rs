@@ -3,6 +3,8 @@
 mod address;
 mod arrival;
 mod cors;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod handshake;
 mod origin;
 mod pages;
@@ -11,7 +13,9 @@ mod refusal;
 mod shown;
 
 use crate::local::Local;
-use crate::places::Place;
+use crate::metrics::Limit;
+use crate::places::{Place, Unfinished};
+use address::is_trusted;
 use arrival::{Failure, Stream, arrive};
 use bytes::Bytes;
 use cors::Cors;
@@ -22,7 +26,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ipnet::IpNet;
-use origin::AllowedOrigin;
+pub use origin::AllowedOrigin;
 use refusal::refuse;
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -65,6 +69,8 @@ struct Visit {
     peer: SocketAddr,
     place: Cell<Option<Place>>,
     is_spare: bool,
+    /// Until it is upgraded; none where its address has too many such.
+    unfinished: Cell<Option<Unfinished>>,
     is_tls: bool,
 }
 
@@ -73,15 +79,20 @@ pub fn front(local: Rc<Local>, stream: TcpStream, peer: SocketAddr, place: Place
     async move {
         let limit = local.node.config.http.header_timeout;
         let began = Instant::now();
+        let Some((place, unfinished)) = begin(&local, peer, place) else { return };
         let arrived = timeout(limit, arrive(&local.node, stream, peer)).await.unwrap_or(Err(Failure::Late));
         let arrived = match arrived {
             Ok(arrived) => arrived,
             Err(failure) => return local.node.metrics.arrival_failure(failure.as_str()),
         };
+        // Whom a proxy names is counted from here on.
+        let begun = begin_named(&local, peer, arrived.peer, place, unfinished);
+        let Some((place, unfinished)) = begun else { return };
         // One deadline for all that comes before the first request.
         let left = limit.saturating_sub(began.elapsed());
         let (is_spare, is_tls) = (place.is_spare(), matches!(arrived.stream, Stream::Tls(_)));
-        let visit = Visit { local, peer: arrived.peer, is_spare, is_tls, place: Cell::new(Some(place)) };
+        let (place, unfinished) = (Cell::new(Some(place)), Cell::new(unfinished));
+        let visit = Visit { local, peer: arrived.peer, is_spare, is_tls, place, unfinished };
         match arrived.stream {
             Stream::Plain(stream) => serve(Rc::new(visit), stream, left, route).await,
             Stream::Tls(stream) => serve(Rc::new(visit), *stream, left, route).await,
@@ -93,6 +104,36 @@ pub fn front(local: Rc<Local>, stream: TcpStream, peer: SocketAddr, place: Place
         }
     }
     .boxed_local()
+}
+
+/// Counts the stream among those of its address that have yet to shake hands; one too many is refused in a spare place, or
+/// dropped if there is none. Our own proxies speak for many.
+fn begin(local: &Local, peer: SocketAddr, place: Place) -> Option<(Place, Option<Unfinished>)> {
+    if is_trusted(peer.ip(), &local.node.config.http.trusted_proxies) {
+        return Some((place, Some(Unfinished::default())));
+    }
+    match local.node.places.begin(peer.ip()) {
+        Ok(unfinished) => Some((place, Some(unfinished))),
+        Err(_) => {
+            local.node.metrics.limits.reached(Limit::UnfinishedPerAddress);
+            let spare = local.node.places.take_spare(place);
+            if spare.is_none() {
+                local.node.metrics.streams_dropped.inc();
+            }
+            Some((spare?, None))
+        }
+    }
+}
+
+/// The same for whom a proxy named.
+fn begin_named(
+    local: &Local,
+    peer: SocketAddr,
+    named: SocketAddr,
+    place: Place,
+    unfinished: Option<Unfinished>,
+) -> Option<(Place, Option<Unfinished>)> {
+    if named == peer { Some((place, unfinished)) } else { begin(local, named, place) }
 }
 
 async fn serve<S, A>(visit: Rc<Visit>, stream: S, header_timeout: Duration, answer: A)
