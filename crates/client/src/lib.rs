@@ -58,5 +58,5 @@ pub use request::{History, HistoryOptions, PublishOptions, Published};
 pub use retained::Retained;
 pub use state::State;
 pub use stats::Stats;
-pub use subscription::{Messages, SubscribeOptions, Subscription};
+pub use subscription::{Messages, SubscribeOptions, Subscription, SubscriptionToken};
 pub use transport::{Transport, Wire};

@@ -120,8 +120,9 @@ pub async fn start(config: Config, memory: &MemoryCluster) -> Result<Running, St
         workers.push(worker::start(start).map_err(StartError::Worker)?);
         worker_ends.push(end);
     }
-    let tasks =
+    let mut tasks =
         vec![serve_admin(admin_listener, &node, registry)?, sweep(&node), watch_isolation(&node), keep_keys(&node)];
+    tasks.extend(keep_certificate(&node));
     Ok(Running { public, admin, node, workers, worker_ends, tasks })
 }
 
@@ -180,6 +181,13 @@ fn sweep(node: &Arc<Node>) -> AbortHandle {
 fn keep_keys(node: &Arc<Node>) -> AbortHandle {
     let auth = node.auth.clone();
     tokio::spawn(async move { auth.maintain().await }).abort_handle()
+}
+
+fn keep_certificate(node: &Arc<Node>) -> Option<AbortHandle> {
+    let tls = node.config.tls.clone()?;
+    node.metrics.tls_certificate_ends.set(tls.ends_s());
+    let metrics = node.metrics.clone();
+    Some(tokio::spawn(async move { tls.keep_current(&metrics).await }).abort_handle())
 }
 
 /// A node cannot tell whether only it is cut off or Redis is gone. Either way its clients are served nothing, so after the

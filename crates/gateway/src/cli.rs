@@ -1,5 +1,6 @@
 //! The command line: what there is, and the small commands that need no node.
 
+pub(crate) mod dev_cert;
 pub(crate) mod remote;
 
 use clap::{Parser, Subcommand};
@@ -9,6 +10,7 @@ use gateway::config::Config;
 use gateway::config::audit::{Finding, audit, checklist};
 use gateway::config::settings::variable;
 use gateway::policy::quoted;
+use gateway::tls::Tls;
 use link::LinkConfig;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -70,6 +72,14 @@ pub(crate) enum Command {
         /// How long it holds.
         #[arg(long, default_value = "1h")]
         ttl: humantime::Duration,
+    },
+    /// Write a certificate and its key for development (cert.pem and key.pem), and say how to use them.
+    DevCert {
+        /// Where to.
+        #[arg(long, default_value = ".", value_name = "DIRECTORY")]
+        dir: PathBuf,
+        /// Names and addresses by which it will be reached; localhost, 127.0.0.1 and ::1 unless told.
+        names: Vec<String>,
     },
     /// Ask a node's admin port whether it may take traffic, and exit (0: yes, 1: no). For containers.
     Healthcheck {
@@ -175,6 +185,8 @@ const NAMESPACES: &str = r#"
 #   read_history   who may read history and recover; as subscribe unless said
 #   roles          what a role of the token grants: roles.staff = ["publish"], or roles = ["staff"] for everything
 #   events         the events that may be published; without it all, and publications without one
+#   schema         a JSON Schema that payloads must be as: schema = "/etc/gateway/message.json"; schemas.typing = "…" for one
+#                  event alone
 #   presence       whether it is kept who is there
 #   join_leave     whether subscribers are told who comes and goes
 #   history        size: publications kept (0: none, at most once, no recovery); ttl: the log is dropped this long after the
@@ -214,11 +226,12 @@ pub(crate) fn announce(running: &Running) {
     let config = &running.node.config;
     let host = if running.public.ip().is_unspecified() { "localhost".into() } else { running.public.ip().to_string() };
     let port = running.public.port();
+    let s = if config.tls.is_some() { "s" } else { "" };
     let mut lines = vec![
         format!("gateway {} node {} with {} workers", env!("CARGO_PKG_VERSION"), running.node.id, config.workers),
-        format!("  try it      http://{host}:{port}/           /chat is a chat"),
-        format!("  WebSocket   ws://{host}:{port}/ws           native JSON, see crates/protocol/PROTOCOL.md"),
-        format!("  raw relay   ws://{host}:{port}/raw/<channel> every message to everyone, verbatim"),
+        format!("  try it      http{s}://{host}:{port}/           /chat is a chat"),
+        format!("  WebSocket   ws{s}://{host}:{port}/ws           native JSON, see crates/protocol/PROTOCOL.md"),
+        format!("  raw relay   ws{s}://{host}:{port}/raw/<channel> every message to everyone, verbatim"),
         format!("  admin       http://{}/metrics  /healthz  /readyz", running.admin),
     ];
     lines.push(match &config.redis {
@@ -259,6 +272,7 @@ fn openings(config: &Config) -> Vec<String> {
     if config.http.origins.is_empty() {
         lines.push("browsers may connect from pages of this same host only (origins)".into());
     }
+    lines.extend(config.tls.as_ref().and_then(Tls::warning));
     if config.redis.is_none() {
         lines.push("history and presence end with this process; set redis.url to share them between nodes".into());
     }

@@ -35,16 +35,19 @@ fn main() -> ExitCode {
             cli::token(&config, Wish { subscription: subscribe, lifetime: ttl.into(), ..asked })
         }
         // Asked already.
-        Command::Healthcheck { .. } | Command::Drain { .. } | Command::Rebalance { .. } | Command::Resume { .. } => {
-            ExitCode::SUCCESS
-        }
+        Command::DevCert { .. }
+        | Command::Healthcheck { .. }
+        | Command::Drain { .. }
+        | Command::Rebalance { .. }
+        | Command::Resume { .. } => ExitCode::SUCCESS,
     }
 }
 
-/// The commands that are for another process, and need no configuration of their own.
+/// The commands that need no configuration: most are for another process.
 fn ask_a_node(command: &Command) -> Option<ExitCode> {
     let text = |window: &Option<humantime::Duration>| window.as_ref().map(ToString::to_string);
     let (admin, path, wait) = match command {
+        Command::DevCert { dir, names } => return Some(cli::dev_cert::run(dir, names)),
         Command::Healthcheck { admin } => return Some(remote::healthcheck(&admin.address)),
         Command::Drain { admin, window, stay, wait } => {
             let exit = stay.then(|| "false".to_owned());

@@ -4,17 +4,19 @@ use crate::admission::Admission;
 use crate::auth::Auth;
 use crate::budget::Budget;
 use crate::config::Config;
+use crate::crowd::Crowd;
 use crate::descriptors;
 use crate::inbox::{Inbox, Item, Ticket};
 use crate::metrics::Metrics;
-use crate::places::Places;
+use crate::places::{Most, Places};
 use crate::shedding::{Mode, Shedding};
 use broker::{Broker, Delivery, Health, Sink};
 use bytes::Bytes;
 use presence::Presence;
 use protocol::order::Order;
-use protocol::{Channel, Position};
+use protocol::{Channel, Position, Text};
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -43,6 +45,10 @@ pub struct Node {
     pub places: Places,
     /// How fast they may come.
     pub admission: Admission,
+    /// Handshakes by address, where they are limited.
+    pub handshakes: Option<Crowd<IpAddr>>,
+    /// Commands by user, where they are limited.
+    pub messages_per_user: Option<Crowd<Text>>,
     /// What all clients together may make this node hold.
     pub budget: Budget,
     /// Counts.
@@ -71,7 +77,14 @@ impl Node {
         let limits = &config.worker;
         let shares = descriptors::shares(config.workers);
         let connections_max = limits.connections_max.min(shares.connections);
-        let places = Places::new(connections_max, limits.connections_per_address_max, shares.refusals);
+        let most = Most {
+            per_address: limits.connections_per_address_max,
+            unfinished_per_address: limits.unfinished_per_address_max,
+            per_user: limits.connections_per_user_max,
+        };
+        let places = Places::new(connections_max, most, shares.refusals);
+        let handshakes = limits.handshakes_per_address.map(Crowd::new);
+        let messages_per_user = limits.messages_per_user.map(Crowd::new);
         metrics.connections_max.set(i64::try_from(places.total()).unwrap_or(i64::MAX));
         let admission = Admission::new(config.admission_rate);
         let budget = Budget::new(limits.budget_bytes, config.workers);
@@ -86,6 +99,8 @@ impl Node {
             presence,
             places,
             admission,
+            handshakes,
+            messages_per_user,
             budget,
             metrics,
             router,
@@ -232,6 +247,11 @@ impl Router {
     /// The workers' inboxes.
     pub fn inboxes(&self) -> &[Arc<Inbox>] {
         &self.inboxes
+    }
+
+    /// Whether any worker has the channel, or has had it a moment ago.
+    pub fn has(&self, channel: &Channel) -> bool {
+        lock(&self.routes).contains_key(channel)
     }
 
     fn join(&self, channel: &Channel, worker: usize, ticket: Ticket) -> Joined {

@@ -4,6 +4,7 @@ use crate::auth::Identity;
 use crate::grant::{Action, Actions};
 use crate::outbox::Slow;
 use crate::pattern::Pattern;
+use crate::schema::Schemas;
 use broker::{Retention, StateLimits};
 use protocol::{Channel, ErrorCode, Refusal};
 use std::fmt;
@@ -70,6 +71,8 @@ pub struct Namespace {
     pub roles: Vec<(String, Actions)>,
     /// The events that may be published; none: all, and publications without one.
     pub events: Option<Vec<String>>,
+    /// What payloads must look like.
+    pub schemas: Arc<Schemas>,
     /// Whether members are kept.
     pub presence: bool,
     /// Whether subscribers are told who comes and goes.
@@ -92,6 +95,7 @@ impl Default for Namespace {
             read_history: None,
             roles: Vec::new(),
             events: None,
+            schemas: Arc::default(),
             presence: true,
             join_leave: true,
             history: Some(Retention { size: 100, ttl: Duration::from_secs(300), state: DEFAULT_STATE }),
@@ -122,6 +126,7 @@ impl fmt::Display for Namespace {
             let events: Vec<_> = events.iter().map(|event| quoted(event)).collect();
             writeln!(f, "events = [{}]", events.join(", "))?;
         }
+        write!(f, "{}", self.schemas)?;
         writeln!(f, "presence = {}", self.presence)?;
         writeln!(f, "join_leave = {}", self.join_leave)?;
         writeln!(f, "slow = {:?}", self.slow.as_str())?;

@@ -33,7 +33,8 @@ impl KeySpace {
     }
 
     /// Hash: epoch `e`, newest offset `o` and its publication's stamp `s`; `b` is the offset the epoch began after,
-    /// and `t` when, in Redis' own Unix milliseconds, where another one ended.
+    /// and `t` when, in Redis' own Unix milliseconds, where another one ended. Its time to live is short until something is
+    /// published.
     pub fn meta(&self, channel: &Channel) -> String {
         self.channel_key(channel, "meta")
     }

@@ -84,6 +84,10 @@ close_codes! {
     Unavailable = 4105, "unavailable", Backoff;
     /// Publications were lost to a connection that has no way to be told so (raw relay).
     Gap = 4106, "gap", Backoff;
+    /// A message was begun and not finished in time.
+    MessageTimeout = 4107, "message timeout", Backoff;
+    /// The connection was of no use for too long: no subscription, and nothing said.
+    Idle = 4108, "idle", Backoff;
     /// The node drains.
     Draining = 4200, "draining", WhenTold;
     /// The node sheds a share of its connections after a scale-up.
@@ -120,6 +124,8 @@ mod tests {
                 (4104, Backoff),
                 (4105, Backoff),
                 (4106, Backoff),
+                (4107, Backoff),
+                (4108, Backoff),
                 (4200, WhenTold),
                 (4201, WhenTold),
             ]

@@ -81,9 +81,11 @@ fn origin(headers: &HeaderMap) {
         [one] => is_listed(one),
         _ => false,
     };
-    assert_eq!(is_allowed(&CONFIG.http.origins, headers), expected, "{origins:?}");
     let is_null = origins.first().is_some_and(|origin| origin.as_bytes() == b"null");
-    assert!(!(is_null && is_allowed(&[], headers)), "null is nobody's host");
+    for is_tls in [false, true] {
+        assert_eq!(is_allowed(&CONFIG.http.origins, headers, is_tls), expected, "{origins:?}");
+        assert!(!(is_null && is_allowed(&[], headers, is_tls)), "null is nobody's host");
+    }
 }
 
 /// A stranger is who its stream comes from; behind a proxy it is an address that the header holds.

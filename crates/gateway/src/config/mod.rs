@@ -6,13 +6,15 @@ mod memory;
 mod namespaces;
 mod redis;
 pub mod settings;
+mod tls;
 
 use crate::auth::AuthConfig;
 use crate::http::HttpConfig;
 use crate::inbox::InboxConfig;
-use crate::limit::Rate;
+use crate::limit::{Rate, Rates};
 use crate::policy::Policy;
 use crate::shedding::DrainConfig;
+use crate::tls::Tls;
 use crate::worker::WorkerConfig;
 use broker::redis::BrokerConfig;
 use link::LinkConfig;
@@ -44,6 +46,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// What is asked of HTTP requests.
     pub http: HttpConfig,
+    /// TLS of the public port, where this node ends it itself.
+    pub tls: Option<Tls>,
     /// How many handshakes the node completes.
     pub admission_rate: Rate,
     /// What connections may do and how long they may take.
@@ -103,6 +107,7 @@ impl Config {
         let workers = s.get("workers", "0", "threads that own sockets; 0 = one a core", check_workers);
         let auth = auth::read(&mut s);
         let http = read_http(&mut s);
+        let tls = tls::read(&mut s);
         let admission_rate =
             s.rate("admission.rate", "2000/s", "new connections of this node; over it 503 and Retry-After");
         let worker = read_worker(&mut s);
@@ -135,6 +140,7 @@ impl Config {
             workers,
             auth,
             http,
+            tls,
             admission_rate,
             worker,
             inbox,
@@ -179,11 +185,14 @@ fn check_workers(text: &str) -> Result<usize, String> {
 }
 
 fn read_http(s: &mut Settings) -> HttpConfig {
-    HttpConfig {
-        origins: s.list("origins", "allowed Origins of browsers, separated by commas; * for all; none: the same host"),
-        trusted_proxies: s.list("trusted_proxies", "CIDRs whose X-Forwarded-For is believed"),
-        header_timeout: Duration::from_secs(5),
+    let origins = s.list("origins", "allowed Origins of browsers, separated by commas; * for all; none: the same host");
+    let trusted_proxies: Vec<_> = s.list("trusted_proxies", "CIDRs whose X-Forwarded-For is believed");
+    let doc = "every connection begins with a PROXY header (v1 or v2), and comes from trusted_proxies";
+    let proxy_protocol = s.flag("proxy_protocol", "false", doc);
+    if proxy_protocol && trusted_proxies.is_empty() {
+        s.fault("proxy_protocol (GW_PROXY_PROTOCOL): without trusted_proxies nobody may connect".to_owned());
     }
+    HttpConfig { origins, trusted_proxies, proxy_protocol, header_timeout: Duration::from_secs(5), hsts: tls::hsts(s) }
 }
 
 fn read_worker(s: &mut Settings) -> WorkerConfig {
@@ -197,12 +206,54 @@ fn read_worker(s: &mut Settings) -> WorkerConfig {
         connections_per_address_max: s
             .get("limits.connections_per_address", "", "connections from one address; none: no limit", optional_count)
             .flatten(),
+        unfinished_per_address_max: s
+            .get(
+                "limits.unfinished_per_address",
+                "",
+                "streams from one address that have yet to shake hands; none: no limit",
+                optional_count,
+            )
+            .flatten(),
+        connections_per_user_max: s
+            .get(
+                "limits.connections_per_user",
+                "",
+                "connections of one user on this node; none: no limit",
+                optional_count,
+            )
+            .flatten(),
+        handshakes_per_address: s
+            .get(
+                "limits.handshakes_per_address",
+                "",
+                "handshakes from one address, such as 20/s burst 100 (then 429); none: no limit",
+                optional_rate,
+            )
+            .flatten(),
+        messages_per_user: s
+            .get(
+                "limits.messages_per_user",
+                "",
+                "commands of all connections of one user on this node; none: no limit",
+                optional_rate,
+            )
+            .flatten(),
         channels_per_connection_max: s.count(
             "limits.channels_per_connection",
             "128",
             "subscriptions of one connection",
         ),
-        message_rate: s.rate("limits.messages", "100/s burst 200", "commands of one connection"),
+        rates: read_rates(s),
+        message_time: s.positive_duration(
+            "limits.message_time",
+            "30s",
+            "how long a message may take from its first byte to its last (then 4107)",
+        ),
+        idle: s.duration(
+            "limits.idle",
+            "0s",
+            "a connection without a subscription that says nothing for so long is closed (4108); 0s: never",
+        ),
         bad_messages_max: s
             .parsed("limits.bad_messages", "10", "a connection is closed (4010) after this many")
             .unwrap_or_default(),
@@ -229,6 +280,22 @@ fn read_worker(s: &mut Settings) -> WorkerConfig {
         ping_timeout: s.positive_duration("ping.timeout", "20s", "how long the answer may take (then 4103)"),
         publish_deadline: s.positive_duration("publish.deadline", "2s", "a publication has its answer by then"),
     }
+}
+
+fn read_rates(s: &mut Settings) -> Rates {
+    Rates {
+        messages: s.rate("limits.messages", "100/s burst 200", "commands of one connection"),
+        control: s.rate("limits.control_frames", "100/s burst 200", "pings and pongs of one connection (then 4101)"),
+        new_channels: s.rate(
+            "limits.new_channels",
+            "10/s burst 300",
+            "channels that a connection opens or reads and nobody else of the node uses",
+        ),
+    }
+}
+
+fn optional_rate(text: &str) -> Result<Option<Rate>, String> {
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some) }
 }
 
 fn optional_count(text: &str) -> Result<Option<usize>, String> {
@@ -266,6 +333,7 @@ fn read_broker(s: &mut Settings) -> BrokerConfig {
             "bytes that may be held while a channel's log is read",
             1 << 20,
         ),
+        unused_ttl: broker::UNUSED_TTL,
     }
 }
 

@@ -24,8 +24,8 @@ pub fn token(auth: &AuthConfig, headers: &HeaderMap, uri: &Uri) -> Result<Option
 }
 
 /// Whether a page of this Origin may connect.
-pub fn is_allowed(allowed: &[AllowedOrigin], headers: &HeaderMap) -> bool {
-    origin::is_allowed(allowed, headers)
+pub fn is_allowed(allowed: &[AllowedOrigin], headers: &HeaderMap, is_tls: bool) -> bool {
+    origin::is_allowed(allowed, headers, is_tls)
 }
 
 /// Where a request comes from.
