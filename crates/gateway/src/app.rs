@@ -1,6 +1,7 @@
 //! The composition root: builds each part once, starts the workers, and stops everything in order.
 
 use crate::admin::{self, Admin};
+use crate::cluster_rates::{ClusterRates, MemoryRates};
 use crate::config::Config;
 use crate::descriptors;
 use crate::drain;
@@ -15,7 +16,7 @@ use broker::metrics::BrokerMetrics;
 use broker::redis::RedisBroker;
 use broker::{Broker, Sink};
 use futures_util::future::select_all;
-use link::{Link, LinkMetrics};
+use link::{Buckets, Link, LinkMetrics};
 use presence::Presence;
 use presence::memory::{MemoryPresence, MemoryRoster};
 use presence::metrics::PresenceMetrics;
@@ -64,6 +65,7 @@ pub enum StartError {
 pub struct MemoryCluster {
     store: MemoryStore,
     roster: MemoryRoster,
+    rates: MemoryRates,
 }
 
 impl Default for MemoryCluster {
@@ -71,7 +73,7 @@ impl Default for MemoryCluster {
         let store = MemoryStore::default();
         let topics = store.clone();
         let roster = MemoryRoster::new(Arc::new(move |channel, change| topics.announce(channel, &change)));
-        Self { store, roster }
+        Self { store, roster, rates: MemoryRates::default() }
     }
 }
 
@@ -100,8 +102,9 @@ pub async fn start(config: Config, memory: &MemoryCluster) -> Result<Running, St
     let (id, name) = names(config.node_id.as_deref());
     let inboxes: Vec<_> = (0..config.workers).map(|_| Arc::new(Inbox::new(config.inbox))).collect();
     let router = Arc::new(Router::new(inboxes, metrics.clone()));
-    let (broker, presence) = backends(&config, memory, &name, router.clone(), &registry)?;
-    let node = Arc::new(Node::new(id, name, config, broker, presence, metrics, router));
+    let (broker, presence, cluster_rates) = backends(&config, memory, &name, router.clone(), &registry)?;
+    let node = Node::new(id, name, config, broker, presence, metrics, router);
+    let node = Arc::new(node.with_cluster_rates(cluster_rates));
 
     let listen = |key, address| move |error| StartError::Listen { key, address, error };
     let admin_address = node.config.admin_listen;
@@ -134,7 +137,7 @@ fn names(id: Option<&str>) -> (String, String) {
     (id, name)
 }
 
-type Backends = (Arc<dyn Broker>, Arc<dyn Presence>);
+type Backends = (Arc<dyn Broker>, Arc<dyn Presence>, Option<ClusterRates>);
 
 fn backends(
     config: &Config,
@@ -146,14 +149,16 @@ fn backends(
     let Some(redis) = &config.redis else {
         let broker = MemoryBroker::attach(&memory.store, name, sink);
         let presence = MemoryPresence::attach(&memory.roster, name, config.presence.clone());
-        return Ok((Arc::new(broker), Arc::new(presence)));
+        return Ok((Arc::new(broker), Arc::new(presence), Some(ClusterRates::Memory(memory.rates.clone()))));
     };
     let link = Link::new(redis, LinkMetrics::new(registry)?)?;
     let broker_metrics = BrokerMetrics::new(registry)?;
     let presence_metrics = PresenceMetrics::new(registry)?;
+    let has_rates = config.policy.namespaces().iter().any(|namespace| namespace.rules.needs_cluster());
+    let rates = has_rates.then(|| ClusterRates::Redis(Buckets::start(&link)));
     let broker = RedisBroker::start(link.clone(), name, sink, &config.broker, broker_metrics);
     let presence = RedisPresence::start(link, name, config.presence.clone(), presence_metrics);
-    Ok((Arc::new(broker), Arc::new(presence)))
+    Ok((Arc::new(broker), Arc::new(presence), rates))
 }
 
 fn serve_admin(

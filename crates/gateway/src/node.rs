@@ -3,6 +3,7 @@
 use crate::admission::Admission;
 use crate::auth::Auth;
 use crate::budget::Budget;
+use crate::cluster_rates::ClusterRates;
 use crate::config::Config;
 use crate::crowd::Crowd;
 use crate::descriptors;
@@ -51,6 +52,8 @@ pub struct Node {
     pub messages_per_user: Option<Crowd<Text>>,
     /// What all clients together may make this node hold.
     pub budget: Budget,
+    /// What users may publish on all nodes together, where namespaces limit that.
+    pub cluster_rates: Option<ClusterRates>,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// Where deliveries go.
@@ -102,11 +105,18 @@ impl Node {
             handshakes,
             messages_per_user,
             budget,
+            cluster_rates: None,
             metrics,
             router,
             shedding,
             interest,
         }
+    }
+
+    /// With this to ask what users may publish on all nodes together.
+    #[must_use]
+    pub fn with_cluster_rates(self, cluster_rates: Option<ClusterRates>) -> Self {
+        Self { cluster_rates, ..self }
     }
 
     /// Whether the node may take traffic, or why not.
