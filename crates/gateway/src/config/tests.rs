@@ -296,8 +296,8 @@ fn rates_that_cannot_be_are_told() {
         "namespace 1: rate: `fast` is not a rate",
         "namespace 2: rate_scope: needs `rate` or `rates`",
         "namespace 3: rate_scope: `world`: connection or cluster",
-        "limits.handshakes_per_address: `0` is not a rate",
-        "limits.connections_per_user: `0` is not a number above 0",
+        "limits.handshakes_per_address (GW_LIMITS__HANDSHAKES_PER_ADDRESS): `0` is not a rate",
+        "limits.connections_per_user (GW_LIMITS__CONNECTIONS_PER_USER): `0` is not a number above 0",
     ] {
         assert!(text.contains(part), "{part} is missing in\n{text}");
     }
