@@ -1,6 +1,7 @@
 //! The composition root: builds each part once, starts the workers, and stops everything in order.
 
 use crate::admin::{self, Admin};
+use crate::cluster_rates::{ClusterRates, MemoryRates};
 use crate::config::Config;
 use crate::descriptors;
 use crate::drain;
@@ -15,7 +16,7 @@ use broker::memory::{MemoryBroker, MemoryStore};
 use broker::metrics::BrokerMetrics;
 use broker::redis::RedisBroker;
 use futures_util::future::select_all;
-use link::{Link, LinkMetrics};
+use link::{Buckets, Link, LinkMetrics};
 use presence::memory::{MemoryPresence, MemoryRoster};
 use presence::metrics::PresenceMetrics;
 use presence::redis::RedisPresence;
@@ -69,6 +70,7 @@ pub struct MemoryCluster {
     store: MemoryStore,
     roster: MemoryRoster,
     users: MemoryUsers,
+    rates: MemoryRates,
 }
 
 impl Default for MemoryCluster {
@@ -76,7 +78,7 @@ impl Default for MemoryCluster {
         let store = MemoryStore::default();
         let topics = store.clone();
         let roster = MemoryRoster::new(Arc::new(move |channel, change| topics.announce(channel, &change)));
-        Self { store, roster, users: MemoryUsers::default() }
+        Self { store, roster, users: MemoryUsers::default(), rates: MemoryRates::default() }
     }
 }
 
@@ -158,16 +160,19 @@ fn shares(
             presence: Arc::new(MemoryPresence::attach(&memory.roster, name, config.presence.clone())),
             revocations: Arc::new(MemoryRevocations::attach(users, revoking, metrics.clone())),
             sessions: seats.map(|seats| Arc::new(MemorySessions::attach(users, name, seats, metrics)) as _),
+            cluster_rates: Some(ClusterRates::Memory(memory.rates.clone())),
         });
     };
     let link = Link::new(redis, LinkMetrics::new(registry)?)?;
     let broker_metrics = BrokerMetrics::new(registry)?;
     let presence_metrics = PresenceMetrics::new(registry)?;
+    let has_rates = config.policy.namespaces().iter().any(|namespace| namespace.rules.needs_cluster());
     Ok(Shares {
         broker: Arc::new(RedisBroker::start(link.clone(), name, sink, &config.broker, broker_metrics)),
         presence: Arc::new(RedisPresence::start(link.clone(), name, config.presence.clone(), presence_metrics)),
         revocations: Arc::new(RedisRevocations::start(&link, revoking, metrics.clone())),
         sessions: seats.map(|seats| Arc::new(RedisSessions::start(&link, name, seats, metrics)) as _),
+        cluster_rates: has_rates.then(|| ClusterRates::Redis(Buckets::start(&link))),
     })
 }
 

@@ -3,6 +3,7 @@
 use crate::admission::Admission;
 use crate::auth::Auth;
 use crate::budget::Budget;
+use crate::cluster_rates::ClusterRates;
 use crate::config::Config;
 use crate::crowd::Crowd;
 use crate::descriptors;
@@ -57,6 +58,8 @@ pub struct Node {
     pub messages_per_user: Option<Crowd<Text>>,
     /// What all clients together may make this node hold.
     pub budget: Budget,
+    /// What users may publish on all nodes together, where namespaces limit that.
+    pub cluster_rates: Option<ClusterRates>,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// Where deliveries go.
@@ -69,6 +72,8 @@ pub struct Node {
 
 /// What a node shares with the others of its cluster.
 pub struct Shares {
+    /// Counts where a rate is the cluster's; none where no namespace declares one.
+    pub cluster_rates: Option<ClusterRates>,
     /// Carries publications.
     pub broker: Arc<dyn Broker>,
     /// Keeps members.
@@ -89,7 +94,7 @@ impl Node {
         metrics: Arc<Metrics>,
         router: Arc<Router>,
     ) -> Self {
-        let Shares { broker, presence, revocations, sessions } = shares;
+        let Shares { broker, presence, revocations, sessions, cluster_rates } = shares;
         let auth = Auth::new(&config.auth, &metrics).with_revocations(revocations.clone());
         router.hears_of(&revocations);
         let shedding = Shedding::new(config.drain, config.workers);
@@ -123,6 +128,7 @@ impl Node {
             handshakes,
             messages_per_user,
             budget,
+            cluster_rates,
             metrics,
             router,
             shedding,
