@@ -8,7 +8,12 @@ use std::time::{Duration, Instant};
 const MINUTE: Duration = Duration::from_secs(60);
 
 async fn node(server: &RedisServer) -> Buckets {
-    let config = LinkConfig { url: server.url(), prefix: LinkConfig::DEFAULT_PREFIX.to_owned(), sentinel: None };
+    let config = LinkConfig {
+        url: server.url(),
+        prefix: LinkConfig::DEFAULT_PREFIX.to_owned(),
+        sentinel: None,
+        tls: Default::default(),
+    };
     let link = Link::new(&config, LinkMetrics::new(&Registry::new()).expect("metrics")).expect("a link");
     let buckets = Buckets::start(&link);
     let began = Instant::now();
