@@ -20,7 +20,7 @@ pub mod testing;
 
 pub use backoff::Backoff;
 pub use buckets::{Buckets, Denied};
-pub use config::{LinkConfig, SentinelConfig};
+pub use config::{LinkConfig, SentinelConfig, Way};
 pub use keys::KeySpace;
 pub use lane::{Lane, LaneError, RedisClock};
 pub use metrics::LinkMetrics;

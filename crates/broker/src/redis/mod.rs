@@ -15,6 +15,8 @@ mod subscriber;
 mod told;
 
 pub use config::BrokerConfig;
+#[cfg(feature = "fuzzing")]
+pub use reading::read_answer;
 
 use crate::metrics::BrokerMetrics;
 use crate::{Broker, Health, Outcome, Page, Publish, Range, Sink, Unavailable};

@@ -117,6 +117,12 @@ impl Answer {
     }
 }
 
+/// How many publications an answer of the reading script holds, for the crate `fuzz`; `None` if it is something else.
+#[cfg(feature = "fuzzing")]
+pub fn read_answer(value: Value) -> Option<usize> {
+    Answer::parse(value).map(|answer| answer.reading(Some(1)).log.map_or(0, |log| log.publications.len()))
+}
+
 fn entry(value: Value) -> Option<(u64, Option<Publication>)> {
     if let Value::BulkString(_) = value {
         return entry_of_state(bytes(value)?);

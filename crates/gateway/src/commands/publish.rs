@@ -96,6 +96,7 @@ fn check(namespace: &Namespace, publish: &Publish) -> Result<(), Refusal> {
     {
         return Err(Refusal::new(ErrorCode::TooLarge, format!("`data` is larger than this channel's {max} bytes")));
     }
+    namespace.schemas.check(publish.event.as_deref(), &publish.data)?;
     if publish.key.is_some() && (namespace.history.is_none() || publish.volatile) {
         return Err(Refusal::bad_request("`key` needs a channel with history and a publication that is not volatile"));
     }

@@ -12,6 +12,7 @@ use crate::places::{Place, network};
 use crate::session::{Phase, Session};
 use crate::socket::Socket;
 use crate::worker::adopt;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 /// How long the stream may take to be handed over after the answer.
@@ -32,9 +34,10 @@ const UPGRADE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Those of one address who come too fast are spread over so many seconds, a `Retry-After` being whole ones.
 const RETRY_SPREAD_S: u32 = 3;
 
-/// `GET /ws`.
+/// `GET /ws`: in the first native dialect that is offered, or in JSON.
 pub(super) async fn native(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
-    upgrade(visit, request, Wanted::dialect(Dialect::Json)).await
+    let dialect = offered(request.headers()).find_map(Dialect::native).unwrap_or(Dialect::Json);
+    upgrade(visit, request, Wanted::dialect(dialect)).await
 }
 
 /// `GET /raw/{channel}`.
@@ -177,16 +180,28 @@ async fn hand_over(
 ) {
     // A client that went away in between is no fault.
     let Ok(Ok(upgraded)) = timeout(UPGRADE_TIMEOUT, upgraded).await else { return };
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else { return };
+    let Some((socket, early)) = taken_back(upgraded) else { return };
     let opened = Opened {
-        socket: Socket::new(parts.io.into_inner()),
+        socket,
         dialect: wanted.dialect,
         session,
         place,
         #[cfg(feature = "echo")]
         is_echo: wanted.is_echo,
     };
-    adopt(&visit.local, opened, &parts.read_buf, close);
+    adopt(&visit.local, opened, &early, close);
+}
+
+/// The stream as it was before hyper had it, and what hyper has read of it beyond the request.
+fn taken_back(upgraded: hyper::upgrade::Upgraded) -> Option<(Socket, Bytes)> {
+    match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => Some((Socket::plain(parts.io.into_inner()), parts.read_buf)),
+        Err(upgraded) => {
+            let parts = upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>().ok()?;
+            let (stream, session) = parts.io.into_inner().into_inner();
+            Some((Socket::tls(stream, session), parts.read_buf))
+        }
+    }
 }
 
 fn session(visit: &Visit, identity: Option<Identity>) -> Session {
@@ -207,7 +222,7 @@ async fn check(
         let text = "this node takes no connections now\n";
         return Err(Refused { status: StatusCode::SERVICE_UNAVAILABLE, text, close: CloseCode::OverCapacity });
     }
-    if !is_allowed(&node.config.http.origins, request.headers()) {
+    if !is_allowed(&node.config.http.origins, request.headers(), visit.is_tls) {
         let text = "pages of this Origin may not connect (origins)\n";
         return Err(Refused { status: StatusCode::FORBIDDEN, text, close: CloseCode::Forbidden });
     }

@@ -46,6 +46,8 @@ pub struct State {
     pub reader: Reader,
     /// What has not left yet.
     pub outbox: Outbox,
+    /// What the stream has taken from it and the kernel not from the stream: see [`Socket::unsent_bytes`].
+    pub unsent_bytes: usize,
     /// How fast it may do what.
     pub buckets: Buckets,
     /// Messages that could not be understood.
@@ -136,6 +138,7 @@ impl Connection {
             session: opened.session,
             reader: Reader::default(),
             outbox: Outbox::default(),
+            unsent_bytes: 0,
             buckets,
             bad_messages: 0,
             times,
@@ -180,7 +183,10 @@ impl Connection {
             written.bytes += taken as u64;
             Ok(taken)
         })?;
-        Ok((flushed, written))
+        // Also what the stream itself holds back has to leave before anybody may rest.
+        let has_left = flushed == Flushed::All && self.socket.try_flush()?;
+        self.state.borrow_mut().unsent_bytes = self.socket.unsent_bytes();
+        Ok((if has_left { Flushed::All } else { Flushed::Blocked }, written))
     }
 }
 
