@@ -82,6 +82,8 @@ pub struct Shares {
     pub revocations: Arc<dyn Revocations>,
     /// Counts the connections of each user, where that is asked for.
     pub sessions: Option<Arc<dyn Sessions>>,
+    /// Counts what users publish on all nodes together.
+    pub cluster_rates: Option<ClusterRates>,
 }
 
 impl Node {
