@@ -14,6 +14,7 @@ use gateway::tls::Tls;
 use link::LinkConfig;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A horizontally scaled WebSocket gateway: clients of any number of nodes share channels through Redis.
 ///
@@ -114,11 +115,67 @@ pub(crate) enum Command {
         #[arg(long)]
         wait: bool,
     },
+    /// Close connections, on whatever nodes they are.
+    Disconnect {
+        #[command(flatten)]
+        admin: AdminPort,
+        #[command(flatten)]
+        leaving: Leaving,
+        /// They may come back (4110); if not said, they are told to stay away (4011).
+        #[arg(long)]
+        reconnect: bool,
+        /// Another close code: 40xx to stay away, 41xx to come back.
+        #[arg(long, conflicts_with = "reconnect")]
+        code: Option<u16>,
+    },
+    /// Revoke tokens in the whole cluster; live connections by them are closed (4009).
+    Revoke {
+        #[command(flatten)]
+        admin: AdminPort,
+        /// The token with this id (`jti`).
+        #[arg(long, value_name = "JTI", required_unless_present = "user", conflicts_with = "user")]
+        token_id: Option<String>,
+        /// All tokens of this user, also those that are still to be issued.
+        #[arg(long)]
+        user: Option<String>,
+        /// Only those of the user that were issued before: now, Unix seconds, or a time such as 2026-01-31T12:00:00Z.
+        #[arg(long, value_name = "TIME", requires = "user", value_parser = moment)]
+        issued_before: Option<u64>,
+        /// How long that is remembered, such as 2h; auth.revocations_kept of the node if not said.
+        #[arg(long = "for", value_name = "DURATION")]
+        kept: Option<humantime::Duration>,
+    },
     /// Have a node that was drained with --stay take connections again.
     Resume {
         #[command(flatten)]
         admin: AdminPort,
     },
+}
+
+/// Whose connections are closed.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Leaving {
+    /// All of a user.
+    #[arg(long)]
+    pub user: Option<String>,
+    /// One, by its connection id (`client` in its welcome).
+    #[arg(long)]
+    pub client: Option<String>,
+    /// All that subscribe to a channel.
+    #[arg(long)]
+    pub channel: Option<String>,
+}
+
+/// Unix seconds of a moment as people write it. Tokens say only the second in which they were issued, so `now` takes the
+/// present one along.
+fn moment(text: &str) -> Result<u64, String> {
+    let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    match text.parse() {
+        Ok(seconds) => Ok(seconds),
+        Err(_) if text == "now" => Ok(seconds(SystemTime::now()) + 1),
+        Err(_) => humantime::parse_rfc3339_weak(text).map(seconds).map_err(|error| error.to_string()),
+    }
 }
 
 /// Which running node.

@@ -9,6 +9,7 @@ pub mod commands;
 pub mod config;
 pub mod crowd;
 pub mod descriptors;
+pub mod dismissal;
 pub mod drain;
 pub mod grant;
 pub mod http;

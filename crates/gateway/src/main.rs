@@ -4,7 +4,7 @@ mod cli;
 
 use clap::Parser;
 use cli::remote::{self, Order};
-use cli::{Cli, Command, EXIT_USAGE};
+use cli::{Cli, Command, EXIT_USAGE, Leaving};
 use gateway::app::{self, MemoryCluster};
 use gateway::auth::Wish;
 use gateway::config::{Config, ConfigError, LogConfig};
@@ -12,9 +12,11 @@ use gateway::drain;
 use gateway::inbox::Item;
 use gateway::node::Node;
 use protocol::CloseCode;
+use serde_json::json;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 fn main() -> ExitCode {
@@ -39,7 +41,9 @@ fn main() -> ExitCode {
         | Command::Healthcheck { .. }
         | Command::Drain { .. }
         | Command::Rebalance { .. }
-        | Command::Resume { .. } => ExitCode::SUCCESS,
+        | Command::Resume { .. }
+        | Command::Disconnect { .. }
+        | Command::Revoke { .. } => ExitCode::SUCCESS,
     }
 }
 
@@ -58,6 +62,19 @@ fn ask_a_node(command: &Command) -> Option<ExitCode> {
             (admin, remote::with_query("/rebalance", &query), *wait)
         }
         Command::Resume { admin } => (admin, "/resume".to_owned(), false),
+        Command::Disconnect { admin, leaving: Leaving { user, client, channel }, reconnect, code } => {
+            let body =
+                json!({"user": user, "client": client, "channel": channel, "reconnect": reconnect, "code": code});
+            return Some(remote::tell(&admin.address, "/disconnect", &body));
+        }
+        Command::Revoke { admin, token_id, user, issued_before, kept } => {
+            let until = kept.map(|kept| {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                now.saturating_add(*kept).as_secs()
+            });
+            let body = json!({"token_id": token_id, "user": user, "issued_before": issued_before, "until": until});
+            return Some(remote::tell(&admin.address, "/revoke", &body));
+        }
         Command::Serve | Command::CheckConfig { .. } | Command::PrintConfig | Command::Token { .. } => return None,
     };
     Some(remote::give(&Order { address: &admin.address, path, wait }))

@@ -191,6 +191,10 @@ impl Messages for Texts {
         panic!("{bytes:?} in a dialect of text");
     }
 
+    fn binary_with(&mut self, _: &mut dyn FnMut(&mut Vec<u8>)) {
+        panic!("bytes in a dialect of text");
+    }
+
     fn close(&mut self, code: CloseCode) {
         panic!("{code:?} in a dialect that has words");
     }

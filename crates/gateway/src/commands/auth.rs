@@ -1,6 +1,6 @@
 //! `auth`: says who one is, or refreshes that on a live session.
 
-use crate::auth::{AuthError, Identity};
+use crate::auth::{AuthError, Identity, REVOKED};
 use crate::local::Local;
 use crate::local::connection::Connection;
 use crate::metrics::Limit;
@@ -46,7 +46,22 @@ pub(super) fn no_keys() -> Refusal {
     Refusal::new(ErrorCode::Unavailable, "the keys that tokens are checked with cannot be fetched now")
 }
 
+/// Whoever has been nobody until now is one connection more of that user.
 fn accept(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, identity: Identity) {
+    let is_first = connection.state.borrow().session.identity.is_none();
+    if !is_first || local.node.sessions.is_none() || !may_become(&connection.state.borrow().session, &identity) {
+        return become_known(local, connection, id, identity);
+    }
+    super::seat::claim_for(local, connection, identity.user.clone(), move |local, connection| {
+        if local.node.auth.is_revoked(&identity.shown()) {
+            local.release_seat(connection, &identity.user);
+            return answer(local, connection, id, Err(REVOKED));
+        }
+        become_known(local, connection, id, identity);
+    });
+}
+
+fn become_known(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, identity: Identity) {
     let expires_in = identity.expires_in(SystemTime::now());
     let user = identity.user.clone();
     if !may_become(&connection.state.borrow().session, &identity) {

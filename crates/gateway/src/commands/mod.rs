@@ -5,12 +5,14 @@ mod history;
 mod presence;
 mod publish;
 mod recover;
+mod seat;
 mod send;
 mod state;
 mod subscribe;
 mod ticket;
 mod unsubscribe;
 
+pub use seat::take as take_seat;
 pub use send::take_order;
 pub use subscribe::begin as subscribe_raw;
 

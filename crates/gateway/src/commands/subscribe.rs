@@ -22,12 +22,11 @@ use std::sync::Arc;
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// How a subscription is begun.
-#[derive(Clone, Copy)]
 pub(super) struct Means {
     /// Whether its client is shown as a member where the channel keeps presence.
     pub(super) join: bool,
     /// Its own token, if it has one.
-    pub(super) ticket: Option<Ticket>,
+    pub(super) ticket: Option<Arc<Ticket>>,
 }
 
 /// Begins a subscription; `join` says whether its client is shown as a member where the channel keeps presence.
@@ -231,6 +230,9 @@ impl Begun<'_> {
             return Ok(None);
         }
         let channel = &self.subscribe.channel;
+        if self.local.has_revoked_ticket(self.connection, channel) {
+            return Err(Local::revoked());
+        }
         let (index, live) = {
             let mut hub = self.local.hub.borrow_mut();
             let entry = hub.entry(channel).ok_or_else(Refusal::unavailable)?;

@@ -24,6 +24,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+use users::Rule;
 
 /// All of a node's configuration, checked.
 #[derive(Debug, Clone)]
@@ -44,6 +45,10 @@ pub struct Config {
     pub workers: usize,
     /// How tokens are checked.
     pub auth: AuthConfig,
+    /// How many revocations are remembered, and how long.
+    pub revocations: RevocationsConfig,
+    /// How many connections a user may have at once.
+    pub sessions: Rule,
     /// What is asked of HTTP requests.
     pub http: HttpConfig,
     /// TLS of the public port, where this node ends it itself.
@@ -70,6 +75,15 @@ pub struct Config {
     pub log: LogConfig,
     /// Every setting and its value in force, for `print-config`.
     pub known: Vec<Known>,
+}
+
+/// What becomes of revocations.
+#[derive(Debug, Clone, Copy)]
+pub struct RevocationsConfig {
+    /// How long one is remembered that does not say so itself: as long as the tokens of the longest life live.
+    pub kept: Duration,
+    /// How many are; a further one is refused.
+    pub max: usize,
 }
 
 /// How the log is written.
@@ -106,6 +120,14 @@ impl Config {
         let node_id = s.get("node.id", "", "the node's name; random when empty", check_node_id).flatten();
         let workers = s.get("workers", "0", "threads that own sockets; 0 = one a core", check_workers);
         let auth = auth::read(&mut s);
+        let revocations = auth::read_revocations(&mut s);
+        let sessions = s
+            .parsed(
+                "sessions",
+                "allow",
+                "connections of one user in the cluster: allow, limit N (then 4109), or newest (4008)",
+            )
+            .unwrap_or_default();
         let http = read_http(&mut s);
         let tls = tls::read(&mut s);
         let admission_rate =
@@ -139,6 +161,8 @@ impl Config {
             node_id,
             workers,
             auth,
+            revocations,
+            sessions,
             http,
             tls,
             admission_rate,

@@ -257,3 +257,18 @@ fn rules_of_a_namespace_are_read_as_they_are_printed() {
         assert!(error.contains(part), "{part:?} is not in:\n{error}");
     }
 }
+
+#[test]
+fn what_belongs_to_the_edge_is_told_where_a_half_of_it_is_missing() {
+    let fault = |overrides: &[&str]| Config::from_overrides(overrides).expect_err("a fault").to_string();
+    assert!(fault(&["tls.cert=/cert.pem"]).contains("tls.key (GW_TLS__KEY)"));
+    assert!(fault(&["tls.key=/key.pem"]).contains("tls.cert (GW_TLS__CERT)"));
+    let missing = fault(&["tls.cert=/nowhere/cert.pem", "tls.key=/nowhere/key.pem"]);
+    assert!(missing.contains("tls.cert (GW_TLS__CERT): cannot read /nowhere/cert.pem"), "{missing}");
+    assert!(fault(&["proxy_protocol=true"]).contains("trusted_proxies"));
+    let ca = concat!("redis.tls.ca_file=", env!("CARGO_MANIFEST_DIR"), "/tests/keys/ca.pem");
+    assert!(fault(&["redis.url=redis://localhost", ca]).contains("rediss://"));
+    assert!(Config::from_overrides(&["redis.url=rediss://localhost", ca]).is_ok());
+    let insecure = fault(&["redis.url=rediss://:s3cret@localhost/#insecure"]);
+    assert!(insecure.contains("redis.tls.ca_file") && !insecure.contains("s3cret"), "{insecure}");
+}

@@ -34,9 +34,10 @@ const UPGRADE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Those of one address who come too fast are spread over so many seconds, a `Retry-After` being whole ones.
 const RETRY_SPREAD_S: u32 = 3;
 
-/// `GET /ws`.
+/// `GET /ws`: in the first native dialect that is offered, or in JSON.
 pub(super) async fn native(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
-    upgrade(visit, request, Wanted::dialect(Dialect::Json)).await
+    let dialect = offered(request.headers()).find_map(Dialect::native).unwrap_or(Dialect::Json);
+    upgrade(visit, request, Wanted::dialect(dialect)).await
 }
 
 /// `GET /raw/{channel}`.

@@ -99,8 +99,13 @@ impl Local {
         }
     }
 
-    /// Hub, interest of the node, presence, gauges; the permit goes with the connection itself.
+    /// Its place among its user's, hub, interest of the node, presence, gauges; the permit goes with the connection itself.
     fn undo(&self, connection: &Rc<Connection>, parting: Parting) {
+        if let Some(sessions) = &self.node.sessions
+            && let Some(identity) = &connection.state.borrow().session.identity
+        {
+            sessions.release(&identity.user, connection.number);
+        }
         let subscriptions = connection.state.borrow_mut().session.end_all();
         for subscription in &subscriptions {
             self.undo_subscription(connection, subscription, parting);

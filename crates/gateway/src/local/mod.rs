@@ -2,6 +2,7 @@
 //! the worker's loops drive it. One thread, no locks.
 
 pub mod connection;
+pub mod dismissal;
 pub mod ending;
 pub mod flushing;
 pub mod heartbeat;

@@ -34,6 +34,10 @@ pub fn adopt(local: &Rc<Local>, opened: Opened, early: &[u8], refuse: Option<Clo
     if let Some(code) = refuse.or(local.stopping.get()) {
         return local.close(&connection, code);
     }
+    // Since its handshake, perhaps.
+    if local.is_revoked(&connection) {
+        return local.close(&connection, CloseCode::Revoked);
+    }
     local.join_shedding(&connection);
     #[cfg(feature = "echo")]
     let has_channel = !connection.is_echo;
@@ -46,7 +50,11 @@ pub fn adopt(local: &Rc<Local>, opened: Opened, early: &[u8], refuse: Option<Clo
         }
         let subscribe =
             Subscribe { channel: raw.channel.clone(), recover: None, members: false, state: false, token: None };
-        commands::subscribe_raw(local, &connection, None, subscribe, false);
+        commands::take_seat(local, &connection, |local, connection| {
+            commands::subscribe_raw(local, connection, None, subscribe, false);
+        });
+    } else {
+        commands::take_seat(local, &connection, |_, _| {});
     }
     if !early.is_empty() {
         take_bytes(local, &connection, &mut early.to_vec());
