@@ -38,6 +38,9 @@ function until(people, holds, what) {
 
 const shows = (person, text) => until([person], () => person.text.toString() === text, `"${text}"`);
 
+/** With `echo` somebody's own question comes back, and so says that the room is heard. */
+const heard = { params: { echo: "1" } };
+
 const synced = (person) =>
     person.provider.synced ? Promise.resolve() : new Promise((resolve) => person.provider.once("sync", resolve));
 
@@ -48,9 +51,9 @@ const connected = (person) =>
 
 test("two people on two nodes edit one document, and a third gets it from them", async () => {
     const room = channel("document");
-    const ann = open(0, room, "ann");
+    const ann = open(0, room, "ann", heard);
     ann.text.insert(0, "Dear");
-    await connected(ann);
+    await synced(ann);
     const bob = open(1, room, "bob");
     await synced(bob);
     await shows(bob, "Dear");
@@ -81,14 +84,16 @@ test("two people on two nodes edit one document, and a third gets it from them",
 
 test("everybody sees who else is there, by awareness", async () => {
     const room = channel("awareness");
-    const [ann, bob] = [open(0, room, "ann"), open(1, room, "bob")];
+    const ann = open(0, room, "ann", heard);
+    await synced(ann);
+    const bob = open(1, room, "bob");
     const seen = new Promise((resolve) =>
         ann.provider.awareness.on("change", () => {
             const others = [...ann.provider.awareness.getStates().values()].map((state) => state.name);
             if (others.includes("bob")) resolve();
         }),
     );
-    await Promise.all([connected(ann), synced(bob)]);
+    await synced(bob);
     bob.provider.awareness.setLocalState({ name: "bob", cursor: 3 });
     await seen;
 });
