@@ -3,6 +3,7 @@
 //! Everything here panics instead of returning errors: a panic is a failed test. Every wait ends after [`PATIENCE`], and
 //! says what came in place of what was waited for.
 
+mod application;
 mod client;
 mod cluster;
 mod connect;
@@ -14,6 +15,7 @@ mod raw_socket;
 mod road;
 pub mod tokens;
 
+pub use application::{Application, Asked, Say};
 pub use client::Client;
 pub use cluster::{Backend, Cluster, Plan};
 pub use connect::Connect;

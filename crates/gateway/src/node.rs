@@ -5,10 +5,13 @@ use crate::auth::Auth;
 use crate::budget::Budget;
 use crate::config::Config;
 use crate::descriptors;
+use crate::hooks::Hooks;
 use crate::inbox::{Inbox, Item, Ticket};
 use crate::metrics::Metrics;
+use crate::outbound;
 use crate::places::Places;
 use crate::shedding::{Mode, Shedding};
+use crate::webhooks::Webhooks;
 use broker::{Broker, Delivery, Health, Sink};
 use bytes::Bytes;
 use presence::Presence;
@@ -39,6 +42,10 @@ pub struct Node {
     pub broker: Arc<dyn Broker>,
     /// Keeps members.
     pub presence: Arc<dyn Presence>,
+    /// Asks the application.
+    pub hooks: Hooks,
+    /// Tells it; `None`: nothing is told.
+    pub webhooks: Option<Arc<Webhooks>>,
     /// Places for connections.
     pub places: Places,
     /// How fast they may come.
@@ -53,6 +60,8 @@ pub struct Node {
     pub shedding: Shedding,
     /// Held while interest in a channel changes and the broker is told, so that the broker hears it in that order.
     interest: Mutex<VecDeque<(Instant, Channel)>>,
+    /// Where requests to the application run.
+    _outbound: Option<outbound::Thread>,
 }
 
 impl Node {
@@ -61,11 +70,18 @@ impl Node {
         id: String,
         name: String,
         config: Config,
-        broker: Arc<dyn Broker>,
-        presence: Arc<dyn Presence>,
+        (broker, presence): (Arc<dyn Broker>, Arc<dyn Presence>),
         metrics: Arc<Metrics>,
         router: Arc<Router>,
+        outbound: Option<outbound::Thread>,
     ) -> Self {
+        let runtime = outbound.as_ref().map(outbound::Thread::handle);
+        let hooks = Hooks::new(&config.hooks, &name, &metrics, runtime);
+        let told = config.webhooks.as_ref().zip(runtime);
+        let webhooks = told.map(|(config, runtime)| Webhooks::start(config, &name, &metrics, runtime));
+        if let Some(webhooks) = &webhooks {
+            presence.watch(webhooks.clone());
+        }
         let auth = Auth::new(&config.auth, &metrics);
         let shedding = Shedding::new(config.drain, config.workers);
         let limits = &config.worker;
@@ -84,6 +100,8 @@ impl Node {
             auth,
             broker,
             presence,
+            hooks,
+            webhooks,
             places,
             admission,
             budget,
@@ -91,6 +109,7 @@ impl Node {
             router,
             shedding,
             interest,
+            _outbound: outbound,
         }
     }
 

@@ -1,11 +1,14 @@
 //! `publish`: checks a publication and gathers it for the end of the turn; the outcome is answered from there.
 
 use crate::grant::Action;
+use crate::hooks::Asker;
 use crate::local::connection::Connection;
 use crate::local::{Local, Publishing};
 use crate::policy::Namespace;
-use protocol::{ErrorCode, Publication, Publish, Refusal, Text};
+use crate::webhooks::Kind;
+use protocol::{CloseCode, ErrorCode, Publication, Publish, Refusal, Text};
 use std::rc::Rc;
+use std::sync::Arc;
 use tokio::time::Instant;
 
 pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, publish: Publish) {
@@ -15,7 +18,48 @@ pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64
         Ok(namespace) => namespace,
         Err(refusal) => return local.refuse(connection, "publish", id, refusal),
     };
+    if local.node.hooks.asks_publish(namespace.hooks) {
+        ask(local, connection, id, publish, namespace);
+    } else {
+        gather(local, connection, id, publish, &namespace);
+    }
+}
+
+/// Publishes what the application lets through, or what it wants published instead. The connection's other commands wait,
+/// and nobody else does.
+fn ask(
+    local: &Rc<Local>,
+    connection: &Rc<Connection>,
+    id: Option<u64>,
+    mut publish: Publish,
+    namespace: Arc<Namespace>,
+) {
+    // Nobody who has something on its way is sent away.
+    connection.state.borrow_mut().publishing += 1;
+    super::spawn_alone(local, connection, async move |local, connection| {
+        let identity = connection.state.borrow().session.identity.clone();
+        let client = local.client_id(connection);
+        let asker = Asker { client: &client, identity: identity.as_deref() };
+        let max_bytes = local.node.config.worker.max_message_bytes;
+        let max_bytes = namespace.max_message_bytes.map_or(max_bytes, |max| max.min(max_bytes));
+        let asked = local.node.hooks.publish(asker, &publish, max_bytes).await;
+        connection.state.borrow_mut().publishing -= 1;
+        match asked {
+            // What somebody says and then goes away is said. One who was shut out meanwhile says nothing any more.
+            Ok(_) if !matches!(connection.state.borrow().ended, None | Some(CloseCode::Normal)) => {}
+            Ok(replacement) => {
+                publish.data = replacement.unwrap_or(publish.data);
+                gather(local, connection, id, publish, &namespace);
+            }
+            Err(denial) => local.refuse(connection, "publish", id, denial.refusal()),
+        }
+    });
+}
+
+fn gather(local: &Local, connection: &Rc<Connection>, id: Option<u64>, publish: Publish, namespace: &Namespace) {
     let retention = namespace.history.filter(|_| !publish.volatile);
+    let tells = namespace.client_events && publish.event.is_some();
+    let is_told = tells && local.node.webhooks.as_ref().is_some_and(|webhooks| webhooks.tells(Kind::ClientEvent));
     let publication = local.stamp(local.origin(connection), publish.data, publish.event, publish.echo);
     let publication = Publication { retain: publish.retain.map(Text::from), ..publication };
     let asked = Instant::now();
@@ -31,6 +75,7 @@ pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64
         connection: connection.clone(),
         id,
         asked,
+        is_told,
     });
 }
 

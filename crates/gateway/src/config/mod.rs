@@ -1,17 +1,20 @@
 //! The gateway's configuration: every setting is read here, from the layers of [`settings`], and nowhere else.
 
 mod auth;
+mod hooks;
 mod memory;
 mod namespaces;
 mod redis;
 pub mod settings;
 
 use crate::auth::AuthConfig;
+use crate::hooks::HooksConfig;
 use crate::http::HttpConfig;
 use crate::inbox::InboxConfig;
 use crate::limit::Rate;
 use crate::policy::Policy;
 use crate::shedding::DrainConfig;
+use crate::webhooks::WebhooksConfig;
 use crate::worker::WorkerConfig;
 use broker::redis::BrokerConfig;
 use link::LinkConfig;
@@ -37,6 +40,10 @@ pub struct Config {
     pub workers: usize,
     /// How tokens are checked.
     pub auth: AuthConfig,
+    /// What the application is asked.
+    pub hooks: HooksConfig,
+    /// What it is told; `None`: nothing.
+    pub webhooks: Option<WebhooksConfig>,
     /// What is asked of HTTP requests.
     pub http: HttpConfig,
     /// How many handshakes the node completes.
@@ -90,6 +97,8 @@ impl Config {
         let node_id = s.get("node.id", "", "the node's name; random when empty", check_node_id).flatten();
         let workers = s.get("workers", "0", "threads that own sockets; 0 = one a core", check_workers);
         let auth = auth::read(&mut s);
+        let hooks = hooks::read(&mut s);
+        let webhooks = hooks::read_webhooks(&mut s);
         let http = read_http(&mut s);
         let admission_rate =
             s.rate("admission.rate", "2000/s", "new connections of this node; over it 503 and Retry-After");
@@ -107,7 +116,8 @@ impl Config {
         );
         let log = read_log(&mut s);
         let tables = s.tables("namespace");
-        let policy = namespaces::read(&tables, &mut s);
+        let mut policy = namespaces::read(&tables, &mut s);
+        hooks::check(&hooks, webhooks.is_some(), &mut policy, !tables.is_empty(), &mut s);
         let known = s.finish(&["namespace"]).map_err(ConfigError)?;
         // `finish` has failed if any of these is absent.
         let (Some(listen), Some(admin_listen), Some(workers)) = (listen, admin_listen, workers) else {
@@ -120,6 +130,8 @@ impl Config {
             node_id,
             workers,
             auth,
+            hooks,
+            webhooks,
             http,
             admission_rate,
             worker,

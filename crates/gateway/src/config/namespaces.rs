@@ -2,6 +2,7 @@
 
 use super::settings::{Settings, as_text, parse_flag, parse_size};
 use crate::grant::Actions;
+use crate::hooks::Asks;
 use crate::outbox::Slow;
 use crate::policy::{Access, DEFAULT_STATE, Namespace, Policy, SendRules};
 use broker::{Retention, StateLimits};
@@ -9,7 +10,8 @@ use serde_json::{Map, Value};
 use std::time::Duration;
 
 const KEYS: &str = "pattern, subscribe, publish, read_presence, read_history, roles, events, presence, join_leave, \
-                    history.size, history.ttl, state.keys, state.bytes, state.ttl, max_message, slow";
+                    history.size, history.ttl, state.keys, state.bytes, state.ttl, max_message, slow, hooks, \
+                    client_events";
 
 /// Reads the tables; faults go to `settings`. Without any, one namespace takes every channel.
 pub(super) fn read(tables: &[Map<String, Value>], settings: &mut Settings) -> Policy {
@@ -62,6 +64,8 @@ impl Reader {
                 ("events", value) => namespace.events = self.words(key, value),
                 ("presence", _) => self.set(key, value, &mut namespace.presence, parse_flag),
                 ("slow", _) => self.set(key, value, &mut namespace.slow, str::parse::<Slow>),
+                ("hooks", value) => namespace.hooks = self.hooks(value),
+                ("client_events", _) => self.set(key, value, &mut namespace.client_events, parse_flag),
                 ("join_leave", _) => self.set(key, value, &mut namespace.join_leave, parse_flag),
                 ("max_message", _) => {
                     namespace.max_message_bytes = self.parse(key, value, parse_size);
@@ -96,6 +100,18 @@ impl Reader {
             }
         }
         roles
+    }
+
+    fn hooks(&mut self, value: &Value) -> Asks {
+        let mut asks = Asks::default();
+        for word in self.words("hooks", value).unwrap_or_default() {
+            match word.as_str() {
+                "subscribe" => asks.subscribe = true,
+                "publish" => asks.publish = true,
+                _ => self.fault("hooks", &format!("`{word}`: subscribe or publish")),
+            }
+        }
+        asks
     }
 
     fn words(&mut self, key: &str, value: &Value) -> Option<Vec<String>> {

@@ -6,7 +6,9 @@ use super::refusal::{Refused, refuse, refuse_for_now, refuse_until};
 use super::shown::{offered, percent_decoded, query, token};
 use super::{Body, Visit};
 use crate::auth::{AuthError, Identity};
+use crate::hooks::{Denial, Visitor};
 use crate::local::connection::Opened;
+use crate::node::Node;
 use crate::places::Place;
 use crate::session::{Phase, Session};
 use crate::socket::Socket;
@@ -16,7 +18,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use protocol::dialect::{Dialect, raw::Raw};
-use protocol::{Channel, CloseCode};
+use protocol::{Channel, CloseCode, ErrorCode};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,10 +88,10 @@ async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, wanted: Want
         visit.place.set(Some(place));
         return malformed();
     };
-    let (session, close) = match check(visit, &request, &mut place).await {
-        Ok(identity) => (session(visit, identity), None),
+    let (session, visitor, close) = match check(visit, &request, &wanted.dialect, &mut place).await {
+        Ok((identity, visitor)) => (session(visit, identity), visitor, None),
         Err(refused) if refused.is_told_by_close(is_browser(&request), is_proxied(visit)) => {
-            (Session::new(Phase::Connecting, None), Some(refused.close))
+            (Session::new(Phase::Connecting, None), None, Some(refused.close))
         }
         Err(refused) => {
             visit.place.set(Some(place));
@@ -103,7 +105,7 @@ async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, wanted: Want
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, name);
     }
     let upgraded = hyper::upgrade::on(&mut request);
-    tokio::task::spawn_local(hand_over(visit.clone(), upgraded, place, session, wanted, close));
+    tokio::task::spawn_local(hand_over(visit.clone(), upgraded, place, session, visitor, wanted, close));
     response
 }
 
@@ -147,6 +149,7 @@ async fn hand_over(
     upgraded: hyper::upgrade::OnUpgrade,
     place: Place,
     session: Session,
+    visitor: Option<Box<Visitor>>,
     wanted: Wanted,
     close: Option<CloseCode>,
 ) {
@@ -158,6 +161,7 @@ async fn hand_over(
         dialect: wanted.dialect,
         session,
         place,
+        visitor,
         #[cfg(feature = "echo")]
         is_echo: wanted.is_echo,
     };
@@ -170,8 +174,16 @@ fn session(visit: &Visit, identity: Option<Identity>) -> Session {
     Session::new(phase, identity.map(Arc::new))
 }
 
-/// Readiness, Origin, address, token: who this is, if the handshake says.
-async fn check(visit: &Visit, request: &Request<Incoming>, place: &mut Place) -> Result<Option<Identity>, Refused> {
+/// Who this is, if the handshake says, and where it comes from, if that is to be known later.
+type Known = (Option<Identity>, Option<Box<Visitor>>);
+
+/// Readiness, Origin, address, token, and what the application says to it.
+async fn check(
+    visit: &Visit,
+    request: &Request<Incoming>,
+    dialect: &Dialect,
+    place: &mut Place,
+) -> Result<Known, Refused> {
     let node = &visit.local.node;
     if !node.takes_connections() {
         let text = "this node takes no connections now\n";
@@ -186,6 +198,37 @@ async fn check(visit: &Visit, request: &Request<Incoming>, place: &mut Place) ->
         let text = "this address holds as many connections as it may (limits.connections_per_address)\n";
         return Err(Refused { status: StatusCode::TOO_MANY_REQUESTS, text, close: CloseCode::OverCapacity });
     }
+    let identity = identify(node, request).await?;
+    let channel = match dialect {
+        Dialect::Raw(raw) => Some(raw.channel.clone()),
+        _ => None,
+    };
+    let from = || Visitor::new(dialect.name(), channel, address, request.headers());
+    let visitor = node.hooks.visitor(request.headers(), from);
+    match &visitor {
+        // Whoever has yet to show a token is asked about then.
+        Some(visitor) if identity.is_some() || node.config.auth.anonymous => {
+            let asked = node.hooks.connect(visitor, identity, false).await;
+            asked.map(|identity| (identity, Some(visitor.clone()))).map_err(|denial| denied(&denial))
+        }
+        _ => Ok((identity, visitor)),
+    }
+}
+
+fn denied(denial: &Denial) -> Refused {
+    let (status, text, close) = match denial.code {
+        ErrorCode::Unavailable => {
+            (StatusCode::SERVICE_UNAVAILABLE, "the application cannot be asked now\n", CloseCode::OverCapacity)
+        }
+        ErrorCode::Unauthenticated => {
+            (StatusCode::UNAUTHORIZED, "the application does not know who this is\n", CloseCode::Unauthenticated)
+        }
+        _ => (StatusCode::FORBIDDEN, "the application does not let this in\n", CloseCode::Forbidden),
+    };
+    Refused { status, text, close }
+}
+
+async fn identify(node: &Node, request: &Request<Incoming>) -> Result<Option<Identity>, Refused> {
     let Some(token) = token(&node.config.auth, request.headers(), request.uri())? else { return Ok(None) };
     node.auth.identify_waiting(&token).await.map(Some).map_err(|error| {
         tracing::debug!(%error, "a token was refused at the handshake");

@@ -100,6 +100,7 @@ impl Local {
 
     /// Hub, interest of the node, presence, gauges; the permit goes with the connection itself.
     fn undo(&self, connection: &Rc<Connection>, parting: Parting) {
+        self.tell_disconnected(connection, parting);
         let subscriptions = connection.state.borrow_mut().session.end_all();
         for subscription in &subscriptions {
             self.undo_subscription(connection, subscription, parting);
