@@ -8,10 +8,12 @@ mod grace;
 pub mod memory;
 pub mod metrics;
 pub mod redis;
+mod survey;
 
 pub use memory::{MemoryPresence, MemoryRoster};
 pub use metrics::PresenceMetrics;
 pub use redis::RedisPresence;
+pub use survey::{ChannelsPage, Cursor, Living, NoCursor, Populated};
 
 use futures_util::future::BoxFuture;
 use protocol::{Cause, Channel, Members, Text};
@@ -111,6 +113,22 @@ pub trait Presence: Send + Sync + 'static {
 
     /// Who is in a channel (`list`), or only how many: O(1). Sees every join and leave this node stated before.
     fn members(&self, channel: &Channel, list: bool) -> BoxFuture<'static, Result<Members, Unavailable>>;
+
+    /// Channels that have members on any node, and whose names begin with `prefix`: about `limit` of them, a few more or
+    /// fewer. Begins where an earlier answer said that it goes on.
+    fn channels(
+        &self,
+        prefix: &str,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<ChannelsPage, Unavailable>>;
+
+    /// What other nodes are told of this one by [`Presence::nodes`], with the next renewal of its lease: text that is not
+    /// read here.
+    fn describe(&self, about: String);
+
+    /// The nodes that live, this one included, by name.
+    fn nodes(&self) -> BoxFuture<'static, Result<Vec<Living>, Unavailable>>;
 
     /// The node stops: removes its entries at once, those who are parting when their time is up, and then its lease.
     /// Nobody joins after this. The future takes as long as the longest parting; with Redis, up to some 10 s: then the

@@ -48,7 +48,8 @@ impl Amendment {
             (None, Some(user)) if user.len() > MAX_USER_BYTES => return Err("`user` is 1 to 255 bytes long"),
             (None, Some(user)) => {
                 let (roles, grants) = (Vec::new(), Vec::new());
-                Identity { user: user.into(), info: None, expires_at: None, roles, grants }
+                let (info, expires_at, token_id, issued_at) = (None, None, None, None);
+                Identity { user: user.into(), info, expires_at, roles, grants, token_id, issued_at }
             }
             (Some(identity), Some(user)) if *identity.user != *user => return Err("`user` is not that of the token"),
             (Some(identity), _) => identity,
@@ -89,7 +90,7 @@ mod tests {
     fn ann() -> Identity {
         let grants = channels(vec!["news".to_owned()]).unwrap();
         let (info, roles) = (Some("1".into()), vec!["staff".into()]);
-        Identity { user: "ann".into(), info, expires_at: Some(2000), roles, grants }
+        Identity { user: "ann".into(), info, expires_at: Some(2000), roles, grants, token_id: None, issued_at: Some(1) }
     }
 
     fn raw(json: &str) -> Option<Box<RawValue>> {

@@ -50,6 +50,11 @@ impl Source {
         Address::new(url, authorities, plain).map(Self)
     }
 
+    /// Whether whoever is on the way could put other keys in their place.
+    pub fn can_be_forged(&self) -> bool {
+        self.0.can_be_forged()
+    }
+
     /// Fetches it.
     pub(super) async fn fetch(&self) -> Result<Bytes, FetchError> {
         timeout(FETCH_TIMEOUT, self.connect_and_ask()).await.unwrap_or(Err(FetchError::Late))

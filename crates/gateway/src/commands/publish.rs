@@ -1,7 +1,7 @@
 //! `publish`: checks a publication and gathers it for the end of the turn; the outcome is answered from there.
 
 use crate::grant::Action;
-use crate::hooks::Asker;
+use crate::hooks::{Asker, Denial};
 use crate::local::connection::Connection;
 use crate::local::{Local, Publishing};
 use crate::policy::Namespace;
@@ -48,7 +48,12 @@ fn ask(
             // What somebody says and then goes away is said. One who was shut out meanwhile says nothing any more.
             Ok(_) if !matches!(connection.state.borrow().ended, None | Some(CloseCode::Normal)) => {}
             Ok(replacement) => {
+                let is_replaced = replacement.is_some();
                 publish.data = replacement.unwrap_or(publish.data);
+                // The application's word is held to the rules of the channel, too.
+                if is_replaced && check(&namespace, &publish).is_err() {
+                    return local.refuse(connection, "publish", id, Denial::unavailable().refusal());
+                }
                 gather(local, connection, id, publish, &namespace);
             }
             Err(denial) => local.refuse(connection, "publish", id, denial.refusal()),
@@ -89,6 +94,7 @@ fn check(namespace: &Namespace, publish: &Publish) -> Result<(), Refusal> {
     {
         return Err(Refusal::new(ErrorCode::TooLarge, format!("`data` is larger than this channel's {max} bytes")));
     }
+    namespace.schemas.check(publish.event.as_deref(), &publish.data)?;
     if publish.key.is_some() && (namespace.history.is_none() || publish.volatile) {
         return Err(Refusal::bad_request("`key` needs a channel with history and a publication that is not volatile"));
     }

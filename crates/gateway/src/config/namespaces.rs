@@ -5,11 +5,14 @@ use crate::grant::Actions;
 use crate::hooks::Asks;
 use crate::outbox::Slow;
 use crate::policy::{Access, DEFAULT_STATE, Namespace, Policy, SendRules};
+use crate::schema::{Schema, Schemas};
 use broker::{Retention, StateLimits};
 use serde_json::{Map, Value};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-const KEYS: &str = "pattern, subscribe, publish, read_presence, read_history, roles, events, presence, join_leave, \
+const KEYS: &str = "pattern, subscribe, publish, read_presence, read_history, roles, events, schema, schemas, presence, join_leave, \
                     history.size, history.ttl, state.keys, state.bytes, state.ttl, max_message, slow, hooks, \
                     client_events";
 
@@ -47,6 +50,7 @@ impl Reader {
         let mut namespace = Namespace::default();
         let mut history = (100, Duration::from_secs(300));
         let mut state = DEFAULT_STATE;
+        let mut schemas = Schemas::default();
         let mut has_pattern = false;
         for (key, value) in table {
             match (key.as_str(), value) {
@@ -62,6 +66,8 @@ impl Reader {
                 ("read_history", _) => namespace.read_history = self.parse(key, value, str::parse),
                 ("roles", value) => namespace.roles = self.roles(value),
                 ("events", value) => namespace.events = self.words(key, value),
+                ("schema", _) => schemas.every = self.parse(key, value, |path| Schema::read(Path::new(path))),
+                ("schemas", Value::Object(table)) => schemas.by_event = self.schemas(table),
                 ("presence", _) => self.set(key, value, &mut namespace.presence, parse_flag),
                 ("slow", _) => self.set(key, value, &mut namespace.slow, str::parse::<Slow>),
                 ("hooks", value) => namespace.hooks = self.hooks(value),
@@ -76,6 +82,7 @@ impl Reader {
         if !has_pattern {
             self.fault("pattern", "is missing: write the channels it takes, such as \"chat:*\"");
         }
+        namespace.schemas = Arc::new(schemas);
         let (size, ttl) = history;
         namespace.history = (size > 0).then_some(Retention { size, ttl, state });
         if size == 0 && table.contains_key("state") {
@@ -112,6 +119,16 @@ impl Reader {
             }
         }
         asks
+    }
+
+    /// A table of events and the file of each one's schema.
+    fn schemas(&mut self, table: &Map<String, Value>) -> Vec<(String, Schema)> {
+        let read = |path: &str| Schema::read(Path::new(path));
+        let one = |(event, value): (&String, &Value)| {
+            let schema = self.parse(&format!("schemas.{event}"), value, read)?;
+            Some((event.clone(), schema))
+        };
+        table.iter().filter_map(one).collect()
     }
 
     fn words(&mut self, key: &str, value: &Value) -> Option<Vec<String>> {

@@ -242,6 +242,7 @@ fn rules_of_a_namespace_are_read_as_they_are_printed() {
     let again = load(&printed).expect("what was printed");
     assert_eq!(again.policy.namespaces().iter().map(|n| format!("{n}\n")).collect::<String>(), printed);
     let wrong = "[[namespace]]\npattern = \"{user}\"\nroles = \"staff\"\nevents = \"a\"\nread_history = \"me\"\n\
+                 schema = \"/nowhere\"\nschemas.move = \"/nowhere\"\n\
                  [[namespace]]\npattern = \"a\"\nroles.staff = [\"fly\"]\n";
     let error = load(wrong).expect_err("faults").to_string();
     for part in [
@@ -249,6 +250,8 @@ fn rules_of_a_namespace_are_read_as_they_are_printed() {
         "namespace 1: roles: is a list",
         "namespace 1: events: is a list",
         "namespace 1: read_history: `me`",
+        "namespace 1: schema: cannot read /nowhere",
+        "namespace 1: schemas.move: cannot read /nowhere",
         "namespace 2: roles.staff: `fly`",
     ] {
         assert!(error.contains(part), "{part:?} is not in:\n{error}");

@@ -48,7 +48,8 @@ impl Denial {
         Self { code: ErrorCode::PermissionDenied, reason: "the application does not allow this".to_owned() }
     }
 
-    pub(super) fn unavailable() -> Self {
+    /// What is told where there is no answer.
+    pub fn unavailable() -> Self {
         Self { code: ErrorCode::Unavailable, reason: "the application could not be asked".to_owned() }
     }
 

@@ -65,6 +65,11 @@ impl Address {
         Ok(Self { url, host, port, tls })
     }
 
+    /// Whether whoever is on the way could answer in its place.
+    pub fn can_be_forged(&self) -> bool {
+        self.tls.is_none() && !is_loopback(&self.host)
+    }
+
     /// The whole URL.
     pub fn url(&self) -> &Uri {
         &self.url

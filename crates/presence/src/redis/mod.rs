@@ -22,6 +22,7 @@ mod reaper;
 mod scripts;
 mod shared;
 mod standing;
+mod survey;
 mod sweep;
 mod tenure;
 #[cfg(test)]
@@ -30,7 +31,7 @@ mod turns;
 mod waiting;
 mod walk;
 
-use crate::{Entry, Presence, PresenceConfig, PresenceMetrics, Unavailable, Watch};
+use crate::{ChannelsPage, Cursor, Entry, Living, Presence, PresenceConfig, PresenceMetrics, Unavailable, Watch};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use keeper::Keeper;
@@ -111,6 +112,27 @@ impl Presence for RedisPresence {
             }
             read::members(&shared, &channel, list).await
         };
+        async { timeout(FLIGHT_DEADLINE, reading).await.unwrap_or(Err(Unavailable)) }.boxed()
+    }
+
+    fn channels(
+        &self,
+        prefix: &str,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<ChannelsPage, Unavailable>> {
+        let (shared, prefix) = (self.shared.clone(), prefix.to_owned());
+        let reading = async move { survey::channels(&shared, &prefix, after, limit).await };
+        async { timeout(FLIGHT_DEADLINE, reading).await.unwrap_or(Err(Unavailable)) }.boxed()
+    }
+
+    fn describe(&self, about: String) {
+        self.shared.describe(about);
+    }
+
+    fn nodes(&self) -> BoxFuture<'static, Result<Vec<Living>, Unavailable>> {
+        let shared = self.shared.clone();
+        let reading = async move { survey::nodes(&shared).await };
         async { timeout(FLIGHT_DEADLINE, reading).await.unwrap_or(Err(Unavailable)) }.boxed()
     }
 

@@ -62,6 +62,8 @@ pub(super) struct Shared {
     /// Told of every change that this node's writes made.
     pub(super) watcher: OnceLock<Arc<dyn Watch>>,
     ledger: Mutex<Ledger>,
+    /// What the node says of itself.
+    about: Mutex<String>,
     standing: Mutex<Standing>,
     /// The node was not found among the nodes.
     is_unlisted: AtomicBool,
@@ -74,6 +76,7 @@ impl Shared {
             node: node.to_owned(),
             scripts: Scripts::new(link.keys().clone(), node, pace.key_ttl, config.members_max),
             ledger: Mutex::new(Ledger::new(config.grace)),
+            about: Mutex::default(),
             standing: Mutex::new(Standing::new(config.lease, pace.settle_min)),
             is_unlisted: AtomicBool::new(false),
             stated: Notify::new(),
@@ -87,6 +90,15 @@ impl Shared {
 
     pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The node says this of itself from now on.
+    pub(super) fn describe(&self, about: String) {
+        *self.about.lock().unwrap_or_else(PoisonError::into_inner) = about;
+    }
+
+    pub(super) fn about(&self) -> String {
+        self.about.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn standing(&self) -> MutexGuard<'_, Standing> {
