@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
 /// The longest `sub`, and the longest `info` as JSON: both travel with every publication.
-const MAX_USER_BYTES: usize = 255;
+pub(super) const MAX_USER_BYTES: usize = 255;
 const MAX_INFO_BYTES: usize = 4 * 1024;
 
 /// The longest `jti`: revoked ones are kept by every node.
@@ -145,7 +145,7 @@ fn token_id(id: Option<String>) -> Result<Option<Text>, AuthError> {
     }
 }
 
-fn info(info: Option<Box<RawValue>>) -> Result<Option<Text>, AuthError> {
+pub(super) fn info(info: Option<Box<RawValue>>) -> Result<Option<Text>, AuthError> {
     let Some(info) = info else { return Ok(None) };
     if info.get().len() > MAX_INFO_BYTES {
         return Err(AuthError::Refused("the token's `info` is larger than 4 KiB"));
@@ -157,7 +157,7 @@ fn info(info: Option<Box<RawValue>>) -> Result<Option<Text>, AuthError> {
     Ok(Some(info.get().into()))
 }
 
-fn roles(roles: Vec<String>) -> Result<Vec<Text>, AuthError> {
+pub(super) fn roles(roles: Vec<String>) -> Result<Vec<Text>, AuthError> {
     let fits = |role: &String| !role.is_empty() && role.len() <= MAX_ROLE_BYTES;
     if roles.len() > MAX_LIST || !roles.iter().all(fits) {
         return Err(AuthError::Refused("the token's `roles` are at most 64 words of 1 to 64 bytes"));
@@ -166,7 +166,7 @@ fn roles(roles: Vec<String>) -> Result<Vec<Text>, AuthError> {
 }
 
 /// What is not understood is refused rather than passed over: an issuer hears of a slip at once.
-fn capabilities(caps: BTreeMap<String, Vec<String>>) -> Result<Vec<Grant>, AuthError> {
+pub(super) fn capabilities(caps: BTreeMap<String, Vec<String>>) -> Result<Vec<Grant>, AuthError> {
     let wrong =
         AuthError::Refused("the token's `caps` are at most 64 patterns of channels, each with a list of actions");
     if caps.len() > MAX_LIST {
@@ -179,7 +179,7 @@ fn capabilities(caps: BTreeMap<String, Vec<String>>) -> Result<Vec<Grant>, AuthE
     caps.into_iter().map(grant).collect()
 }
 
-fn channels(names: Vec<String>) -> Result<Vec<Grant>, AuthError> {
+pub(super) fn channels(names: Vec<String>) -> Result<Vec<Grant>, AuthError> {
     if names.len() > MAX_LIST {
         return Err(AuthError::Refused("the token's `channels` are at most 64"));
     }

@@ -8,6 +8,7 @@ pub mod flushing;
 pub mod heartbeat;
 pub mod permission;
 pub mod shedding;
+pub mod telling;
 pub mod timers;
 
 use crate::hub::Hub;
@@ -37,6 +38,8 @@ pub struct Publishing {
     pub id: Option<u64>,
     /// When it was asked.
     pub asked: Instant,
+    /// Whether the application is told of it.
+    pub is_told: bool,
 }
 
 /// One worker's share of the node.
