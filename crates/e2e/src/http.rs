@@ -52,7 +52,7 @@ pub async fn post(address: SocketAddr, path: &str, headers: &str) -> Answer {
 }
 
 /// Posts JSON to a path.
-pub async fn post_json(address: SocketAddr, path: &str, body: &Value) -> Answer {
+pub(crate) async fn post_json(address: SocketAddr, path: &str, body: &Value) -> Answer {
     let body = body.to_string();
     let headers = format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
     ask(address, "POST", path, &headers, &body).await

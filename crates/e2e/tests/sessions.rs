@@ -33,6 +33,8 @@ async fn the_newest_session_closes_the_one_before_on_whatever_node(backend: Back
     let mut bob = cluster.user(0, "bob").await;
     let mut raw = cluster.connect_raw(1, "chat").token(&tokens::of("ann")).open_bare().await;
     assert_eq!(third.expect_close().await, 4008);
+    // Its subscription begins once it has its place.
+    cluster.metric_becomes(1, "gateway_subscriptions", 1.0).await;
     bob.publish("chat", json!("still there")).await;
     assert_eq!(&*raw.next_text().await, "\"still there\"");
     bob.hears_nothing().await;
