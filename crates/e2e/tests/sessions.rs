@@ -117,8 +117,9 @@ async fn the_one_too_many_is_refused_and_those_who_are_there_are_not_disturbed(b
 
 async fn a_place_whose_socket_is_dead_is_free_soon_after_it_is_wanted(backend: Backend) {
     let cluster = plan(backend, "limit 1").settings(&["ping.interval=60s", "ping.timeout=60s"]).start().await;
+    let mut dead = cluster.user(0, "ann").await;
+    dead.hears_nothing().await;
     // It is never read from again, so it answers no ping; and its socket stays.
-    let _dead = cluster.user(0, "ann").await;
     let began = Instant::now();
     loop {
         let mut again = cluster.user(1, "ann").await;
@@ -130,6 +131,7 @@ async fn a_place_whose_socket_is_dead_is_free_soon_after_it_is_wanted(backend: B
         sleep(Duration::from_millis(100)).await;
     }
     assert!(cluster.metric(0, "gateway_closes_total{code=\"ping timeout\"}").await >= 1.0);
+    drop(dead);
 }
 
 async fn operators_close_a_user_a_connection_or_a_channel(backend: Backend) {
