@@ -10,8 +10,10 @@ pub mod frames;
 mod http;
 mod issuer;
 mod node;
+pub mod packed;
 mod raw_socket;
 mod road;
+pub mod tls;
 pub mod tokens;
 
 pub use client::Client;

@@ -1,6 +1,7 @@
 //! The composition root: builds each part once, starts the workers, and stops everything in order.
 
 use crate::admin::{self, Admin};
+use crate::cluster_rates::{ClusterRates, MemoryRates};
 use crate::config::Config;
 use crate::descriptors;
 use crate::drain;
@@ -15,7 +16,7 @@ use broker::memory::{MemoryBroker, MemoryStore};
 use broker::metrics::BrokerMetrics;
 use broker::redis::RedisBroker;
 use futures_util::future::select_all;
-use link::{Link, LinkMetrics};
+use link::{Buckets, Link, LinkMetrics};
 use presence::memory::{MemoryPresence, MemoryRoster};
 use presence::metrics::PresenceMetrics;
 use presence::redis::RedisPresence;
@@ -69,6 +70,7 @@ pub struct MemoryCluster {
     store: MemoryStore,
     roster: MemoryRoster,
     users: MemoryUsers,
+    rates: MemoryRates,
 }
 
 impl Default for MemoryCluster {
@@ -76,7 +78,7 @@ impl Default for MemoryCluster {
         let store = MemoryStore::default();
         let topics = store.clone();
         let roster = MemoryRoster::new(Arc::new(move |channel, change| topics.announce(channel, &change)));
-        Self { store, roster, users: MemoryUsers::default() }
+        Self { store, roster, users: MemoryUsers::default(), rates: MemoryRates::default() }
     }
 }
 
@@ -125,8 +127,9 @@ pub async fn start(config: Config, memory: &MemoryCluster) -> Result<Running, St
         workers.push(worker::start(start).map_err(StartError::Worker)?);
         worker_ends.push(end);
     }
-    let tasks =
+    let mut tasks =
         vec![serve_admin(admin_listener, &node, registry)?, sweep(&node), watch_isolation(&node), keep_keys(&node)];
+    tasks.extend(keep_certificate(&node));
     Ok(Running { public, admin, node, workers, worker_ends, tasks })
 }
 
@@ -157,16 +160,19 @@ fn shares(
             presence: Arc::new(MemoryPresence::attach(&memory.roster, name, config.presence.clone())),
             revocations: Arc::new(MemoryRevocations::attach(users, revoking, metrics.clone())),
             sessions: seats.map(|seats| Arc::new(MemorySessions::attach(users, name, seats, metrics)) as _),
+            cluster_rates: Some(ClusterRates::Memory(memory.rates.clone())),
         });
     };
     let link = Link::new(redis, LinkMetrics::new(registry)?)?;
     let broker_metrics = BrokerMetrics::new(registry)?;
     let presence_metrics = PresenceMetrics::new(registry)?;
+    let has_rates = config.policy.namespaces().iter().any(|namespace| namespace.rules.needs_cluster());
     Ok(Shares {
         broker: Arc::new(RedisBroker::start(link.clone(), name, sink, &config.broker, broker_metrics)),
         presence: Arc::new(RedisPresence::start(link.clone(), name, config.presence.clone(), presence_metrics)),
         revocations: Arc::new(RedisRevocations::start(&link, revoking, metrics.clone())),
         sessions: seats.map(|seats| Arc::new(RedisSessions::start(&link, name, seats, metrics)) as _),
+        cluster_rates: has_rates.then(|| ClusterRates::Redis(Buckets::start(&link))),
     })
 }
 
@@ -213,6 +219,13 @@ fn sweep(node: &Arc<Node>) -> AbortHandle {
 fn keep_keys(node: &Arc<Node>) -> AbortHandle {
     let auth = node.auth.clone();
     tokio::spawn(async move { auth.maintain().await }).abort_handle()
+}
+
+fn keep_certificate(node: &Arc<Node>) -> Option<AbortHandle> {
+    let tls = node.config.tls.clone()?;
+    node.metrics.tls_certificate_ends.set(tls.ends_s());
+    let metrics = node.metrics.clone();
+    Some(tokio::spawn(async move { tls.keep_current(&metrics).await }).abort_handle())
 }
 
 /// A node cannot tell whether only it is cut off or Redis is gone. Either way its clients are served nothing, so after the

@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn operators_choose_codes_that_say_whether_to_come_back() {
         assert_eq!(close_code(4011), Ok(CloseCode::Disconnected));
-        assert_eq!(close_code(4108), Ok(CloseCode::Reset));
+        assert_eq!(close_code(4110), Ok(CloseCode::Reset));
         for wrong in [0, 1000, 1011, 4200, 4201, 4999] {
             assert!(close_code(wrong).is_err_and(|why| why.to_string().contains("40xx")), "{wrong}");
         }

@@ -30,14 +30,15 @@ fn main() -> ExitCode {
     };
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(config),
-        Command::CheckConfig => cli::check(&config),
+        Command::CheckConfig { production } => cli::check(&config, production),
         Command::PrintConfig => cli::print(&config),
         Command::Token { user, info, role, cap, channel, subscribe, ttl } => {
             let asked = Wish { user, info, roles: role, caps: cap, channels: channel, ..Wish::default() };
             cli::token(&config, Wish { subscription: subscribe, lifetime: ttl.into(), ..asked })
         }
         // Asked already.
-        Command::Healthcheck { .. }
+        Command::DevCert { .. }
+        | Command::Healthcheck { .. }
         | Command::Drain { .. }
         | Command::Rebalance { .. }
         | Command::Resume { .. }
@@ -46,10 +47,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// The commands that are for another process, and need no configuration of their own.
+/// The commands that need no configuration: most are for another process.
 fn ask_a_node(command: &Command) -> Option<ExitCode> {
     let text = |window: &Option<humantime::Duration>| window.as_ref().map(ToString::to_string);
     let (admin, path, wait) = match command {
+        Command::DevCert { dir, names } => return Some(cli::dev_cert::run(dir, names)),
         Command::Healthcheck { admin } => return Some(remote::healthcheck(&admin.address)),
         Command::Drain { admin, window, stay, wait } => {
             let exit = stay.then(|| "false".to_owned());
@@ -73,7 +75,7 @@ fn ask_a_node(command: &Command) -> Option<ExitCode> {
             let body = json!({"token_id": token_id, "user": user, "issued_before": issued_before, "until": until});
             return Some(remote::tell(&admin.address, "/revoke", &body));
         }
-        Command::Serve | Command::CheckConfig | Command::PrintConfig | Command::Token { .. } => return None,
+        Command::Serve | Command::CheckConfig { .. } | Command::PrintConfig | Command::Token { .. } => return None,
     };
     Some(remote::give(&Order { address: &admin.address, path, wait }))
 }
@@ -84,6 +86,9 @@ fn misconfigured(error: &ConfigError) -> ExitCode {
 }
 
 fn serve(config: Config) -> ExitCode {
+    if let Some(refused) = cli::unfit(&config) {
+        return refused;
+    }
     start_log(&config.log);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

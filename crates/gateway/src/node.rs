@@ -3,18 +3,21 @@
 use crate::admission::Admission;
 use crate::auth::Auth;
 use crate::budget::Budget;
+use crate::cluster_rates::ClusterRates;
 use crate::config::Config;
+use crate::crowd::Crowd;
 use crate::descriptors;
 use crate::inbox::{Inbox, Item, Ticket};
 use crate::metrics::Metrics;
-use crate::places::Places;
+use crate::places::{Most, Places};
 use crate::shedding::{Mode, Shedding};
 use broker::{Broker, Delivery, Health, Sink};
 use bytes::Bytes;
 use presence::Presence;
 use protocol::order::{Order, Whom};
-use protocol::{Channel, CloseCode, Position};
+use protocol::{Channel, CloseCode, Position, Text};
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -49,8 +52,14 @@ pub struct Node {
     pub places: Places,
     /// How fast they may come.
     pub admission: Admission,
+    /// Handshakes by address, where they are limited.
+    pub handshakes: Option<Crowd<IpAddr>>,
+    /// Commands by user, where they are limited.
+    pub messages_per_user: Option<Crowd<Text>>,
     /// What all clients together may make this node hold.
     pub budget: Budget,
+    /// What users may publish on all nodes together, where namespaces limit that.
+    pub cluster_rates: Option<ClusterRates>,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// Where deliveries go.
@@ -63,6 +72,8 @@ pub struct Node {
 
 /// What a node shares with the others of its cluster.
 pub struct Shares {
+    /// Counts where a rate is the cluster's; none where no namespace declares one.
+    pub cluster_rates: Option<ClusterRates>,
     /// Carries publications.
     pub broker: Arc<dyn Broker>,
     /// Keeps members.
@@ -83,14 +94,21 @@ impl Node {
         metrics: Arc<Metrics>,
         router: Arc<Router>,
     ) -> Self {
-        let Shares { broker, presence, revocations, sessions } = shares;
+        let Shares { broker, presence, revocations, sessions, cluster_rates } = shares;
         let auth = Auth::new(&config.auth, &metrics).with_revocations(revocations.clone());
         router.hears_of(&revocations);
         let shedding = Shedding::new(config.drain, config.workers);
         let limits = &config.worker;
         let shares = descriptors::shares(config.workers);
         let connections_max = limits.connections_max.min(shares.connections);
-        let places = Places::new(connections_max, limits.connections_per_address_max, shares.refusals);
+        let most = Most {
+            per_address: limits.connections_per_address_max,
+            unfinished_per_address: limits.unfinished_per_address_max,
+            per_user: limits.connections_per_user_max,
+        };
+        let places = Places::new(connections_max, most, shares.refusals);
+        let handshakes = limits.handshakes_per_address.map(Crowd::new);
+        let messages_per_user = limits.messages_per_user.map(Crowd::new);
         metrics.connections_max.set(i64::try_from(places.total()).unwrap_or(i64::MAX));
         let admission = Admission::new(config.admission_rate);
         let budget = Budget::new(limits.budget_bytes, config.workers);
@@ -107,7 +125,10 @@ impl Node {
             sessions,
             places,
             admission,
+            handshakes,
+            messages_per_user,
             budget,
+            cluster_rates,
             metrics,
             router,
             shedding,
@@ -287,6 +308,11 @@ impl Router {
     /// The workers' inboxes.
     pub fn inboxes(&self) -> &[Arc<Inbox>] {
         &self.inboxes
+    }
+
+    /// Whether any worker has the channel, or has had it a moment ago.
+    pub fn has(&self, channel: &Channel) -> bool {
+        lock(&self.routes).contains_key(channel)
     }
 
     fn join(&self, channel: &Channel, worker: usize, ticket: Ticket) -> Joined {

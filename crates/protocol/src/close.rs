@@ -87,10 +87,14 @@ close_codes! {
     Unavailable = 4105, "unavailable", Backoff;
     /// Publications were lost to a connection that has no way to be told so (raw relay).
     Gap = 4106, "gap", Backoff;
+    /// A message was begun and not finished in time.
+    MessageTimeout = 4107, "message timeout", Backoff;
+    /// The connection was of no use for too long: no subscription, and nothing said.
+    Idle = 4108, "idle", Backoff;
     /// The user has as many connections as it may.
-    TooManySessions = 4107, "too many sessions", Backoff;
+    TooManySessions = 4109, "too many sessions", Backoff;
     /// The operator has ended this connection, and the client may come back.
-    Reset = 4108, "disconnected for now", Backoff;
+    Reset = 4110, "disconnected for now", Backoff;
     /// The node drains.
     Draining = 4200, "draining", WhenTold;
     /// The node sheds a share of its connections after a scale-up.
@@ -130,6 +134,8 @@ mod tests {
                 (4106, Backoff),
                 (4107, Backoff),
                 (4108, Backoff),
+                (4109, Backoff),
+                (4110, Backoff),
                 (4200, WhenTold),
                 (4201, WhenTold),
             ]

@@ -10,6 +10,8 @@ pub use fetch::Source;
 pub use keys::Key;
 pub use mint::{Wish, mint};
 pub use published::PublishedConfig;
+#[cfg(feature = "fuzzing")]
+pub use published::read_set;
 
 use crate::grant::{Action, Grant};
 use crate::metrics::Metrics;

@@ -3,6 +3,7 @@
 use crate::auth::{AuthError, Identity, REVOKED};
 use crate::local::Local;
 use crate::local::connection::Connection;
+use crate::metrics::Limit;
 use crate::session::{Phase, Session};
 use protocol::{CloseCode, ErrorCode, Refusal, Reply};
 use std::rc::Rc;
@@ -63,24 +64,33 @@ fn accept(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, ident
 fn become_known(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, identity: Identity) {
     let expires_in = identity.expires_in(SystemTime::now());
     let user = identity.user.clone();
-    let changed = {
-        let mut state = connection.state.borrow_mut();
-        let allowed = may_become(&state.session, &identity);
-        if allowed {
-            state.session.identity = Some(Arc::new(identity));
-            state.session.phase = Phase::Ready;
-        }
-        allowed
-    };
-    if !changed {
+    if !may_become(&connection.state.borrow().session, &identity) {
         let refusal =
             Refusal::new(ErrorCode::PermissionDenied, "this connection is another user's already: open a new one");
         return local.refuse(connection, "auth", id, refusal);
+    }
+    if local.node.places.assign_user(&mut connection.place.borrow_mut(), &user).is_err() {
+        return too_many_of_user(local, connection, id);
+    }
+    {
+        let mut state = connection.state.borrow_mut();
+        state.session.identity = Some(Arc::new(identity));
+        state.session.phase = Phase::Ready;
     }
     local.set_expiry(connection, expires_in);
     local.node.metrics.done("auth");
     local.reply(connection, id, Reply::Authed { user, expires_in: expires_in.map(|left| left.as_secs()) });
     local.review(connection);
+}
+
+/// A connection that was without a user cannot stay for that: it is closed as its handshake would have been refused.
+fn too_many_of_user(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>) {
+    local.node.metrics.limits.reached(Limit::ConnectionsPerUser);
+    let message = "this user has as many connections here as a user may";
+    local.refuse(connection, "auth", id, Refusal::new(ErrorCode::LimitExceeded, message));
+    if connection.state.borrow().session.phase == Phase::Connecting {
+        local.close(connection, CloseCode::OverCapacity);
+    }
 }
 
 /// Members and publications bear the user's name, so it stays the same while there are any.

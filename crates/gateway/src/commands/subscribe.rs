@@ -5,13 +5,14 @@
 
 use super::recover::next_chunk;
 use super::state::{Found, StateOf};
-use super::{COMMAND_TIMEOUT, wait_drained};
+use super::{COMMAND_TIMEOUT, opens, wait_drained};
 use crate::grant::Action;
 use crate::hub::Opening;
 use crate::hub::replay::Chunk;
 use crate::hub::state::Snapshot;
 use crate::local::Local;
 use crate::local::connection::Connection;
+use crate::metrics::Limit;
 use crate::policy::Namespace;
 use crate::session::{Stage, Ticket, Unable};
 use presence::Entry;
@@ -55,9 +56,15 @@ pub(super) fn begin_with(
     if allow(Action::History).is_err() {
         subscribe.recover = None;
     }
+    if let Err(refusal) = opens(local, connection, &subscribe.channel) {
+        return local.refuse(connection, "subscribe", id, refusal);
+    }
     let max = local.node.config.worker.channels_per_connection_max;
     let begun = connection.state.borrow_mut().session.begin(&subscribe.channel, max);
     if let Err(unable) = begun {
+        if unable == Unable::TooMany {
+            local.node.metrics.limits.reached(Limit::ChannelsPerConnection);
+        }
         return local.refuse(connection, "subscribe", id, explain(unable, max));
     }
     if let Some(subscription) = connection.state.borrow_mut().session.subscription(&subscribe.channel) {

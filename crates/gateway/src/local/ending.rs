@@ -79,6 +79,7 @@ impl Local {
         let abrupt = {
             let mut state = connection.state.borrow_mut();
             state.outbox.clear();
+            state.unsent_bytes = 0;
             state.waiting.take().inspect(|waiting| waiting.done.notify_one());
             state.reader = Reader::default();
             self.recount(&mut state);

@@ -10,7 +10,7 @@ use protocol::order::Whom;
 use protocol::{Cause, Channel, CloseCode, Epoch, Order, Origin, Payload, Publication};
 
 #[derive(Debug, PartialEq)]
-enum BetweenNodes {
+pub(crate) enum BetweenNodes {
     Envelope(Envelope),
     Order(Order),
 }
