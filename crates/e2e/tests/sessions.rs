@@ -92,11 +92,11 @@ async fn the_one_too_many_is_refused_and_those_who_are_there_are_not_disturbed(b
     ann.hears_nothing().await;
     let mut too_many = cluster.user(1, "ann").await;
     too_many.send(&json!({"type": "subscribe", "id": 1, "channel": "chat"})).await;
-    assert_eq!(too_many.expect_close().await, 4107);
+    assert_eq!(too_many.expect_close().await, 4109);
     assert_eq!(too_many.kept(), None, "nothing it asked for was done");
     let mut by_first_message = cluster.client(1).await;
     by_first_message.send(&auth("ann")).await;
-    assert_eq!(by_first_message.expect_close().await, 4107);
+    assert_eq!(by_first_message.expect_close().await, 4109);
     ann.granted(auth("ann"), "authed").await;
     let mut nobodies = [cluster.client(0).await, cluster.client(1).await];
     for nobody in &mut nobodies {
@@ -144,8 +144,8 @@ async fn operators_close_a_user_a_connection_or_a_channel(backend: Backend) {
     }
     let (mut one, mut other) = (cluster.user(1, "cid").await, cluster.user(1, "cid").await);
     let told = cluster.tell(0, "/disconnect", &json!({"client": one.id(), "reconnect": true})).await;
-    assert_eq!(told["code"], 4108);
-    assert_eq!(one.expect_close().await, 4108);
+    assert_eq!(told["code"], 4110);
+    assert_eq!(one.expect_close().await, 4110);
     other.hears_nothing().await;
     other.subscribe("chat").await;
     let mut raw = cluster.connect_raw(0, "chat").token(&tokens::of("dan")).open_bare().await;

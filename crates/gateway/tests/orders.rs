@@ -124,8 +124,8 @@ fn a_user_is_disconnected_and_its_tokens_revoked_from_the_command_line() {
     let bearer = format!("authorization: Bearer {}\r\n", token.trim());
     let mut socket = Socket::open(gateway.public, &bearer);
     let said = done(&tell(gateway.admin, &["disconnect", "--user", "ann", "--reconnect"]));
-    assert!(said.contains("4108"), "{said}");
-    assert_eq!(socket.close_code(), 4108);
+    assert!(said.contains("4110"), "{said}");
+    assert_eq!(socket.close_code(), 4110);
     let mut socket = Socket::open(gateway.public, &bearer);
     let said = done(&tell(gateway.admin, &["revoke", "--user", "ann", "--issued-before", "now", "--for", "2h"]));
     assert!(said.contains("issued_before"), "{said}");
