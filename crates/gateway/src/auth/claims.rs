@@ -5,8 +5,8 @@ use crate::grant::{Actions, Grant};
 use protocol::dialect::json::check_readable;
 use protocol::{Channel, Text};
 use serde::Deserialize;
-use serde_json::Number;
 use serde_json::value::RawValue;
+use serde_json::{Number, Value};
 use std::collections::BTreeMap;
 
 /// The longest `sub`, and the longest `info` as JSON: both travel with every publication.
@@ -28,7 +28,7 @@ pub(super) struct Claims {
     sub: Option<String>,
     exp: Option<Number>,
     nbf: Option<Number>,
-    iat: Option<Number>,
+    iat: Option<Value>,
     jti: Option<String>,
     aud: Option<Audience>,
     iss: Option<String>,
@@ -79,7 +79,8 @@ impl Claims {
         grants.extend(channels(self.channels.unwrap_or_default())?);
         let roles = roles(self.roles.unwrap_or_default())?;
         let info = info(self.info)?;
-        let issued_at = self.iat.as_ref().map(seconds).transpose()?;
+        // Not needed to let anybody in. One that is no time counts as older than any, as if it were not there.
+        let issued_at = self.iat.as_ref().and_then(Value::as_number).and_then(|iat| seconds(iat).ok());
         let token_id = token_id(self.jti)?;
         let identity = Identity { user: user.into(), info, expires_at, roles, grants, token_id, issued_at };
         Ok(Said { identity, channel })
@@ -134,7 +135,7 @@ fn seconds(number: &Number) -> Result<u64, AuthError> {
         // A cast of what is too large gives the largest.
         number.as_f64().filter(|seconds| seconds.is_finite() && *seconds >= 0.0).map(|seconds| seconds as u64)
     });
-    whole.ok_or(AuthError::Refused("the token's `exp`, `nbf` and `iat` are Unix seconds"))
+    whole.ok_or(AuthError::Refused("the token's `exp` and `nbf` are Unix seconds"))
 }
 
 /// One that is too long to be kept in a list could not be revoked.

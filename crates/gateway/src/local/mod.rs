@@ -42,6 +42,9 @@ pub struct Publishing {
     pub is_told: bool,
 }
 
+/// Ticks do not begin at 0 but an hour later, so that there are moments before the worker began.
+const FIRST_TICK: Tick = 3600 * 1000 / TICK_MS;
+
 /// One worker's share of the node.
 pub struct Local {
     /// Which worker this is.
@@ -101,7 +104,7 @@ impl Local {
             shared_held: Cell::new(0),
             is_flushing: Cell::new(false),
             held: Cell::new(0),
-            recent_tick: Cell::new(0),
+            recent_tick: Cell::new(FIRST_TICK),
             dirty: RefCell::default(),
             wheel: RefCell::default(),
             began: Instant::now(),
@@ -111,7 +114,8 @@ impl Local {
 
     /// The present tick, by the monotonic clock.
     pub fn tick(&self) -> Tick {
-        Tick::try_from(self.began.elapsed().as_millis() / u128::from(TICK_MS)).unwrap_or(Tick::MAX)
+        let since = Tick::try_from(self.began.elapsed().as_millis() / u128::from(TICK_MS)).unwrap_or(Tick::MAX);
+        since.saturating_add(FIRST_TICK)
     }
 
     /// Milliseconds since the worker began; wraps.
