@@ -9,6 +9,7 @@ use crate::http;
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
 use crate::node::{Node, Router, Shares};
+use crate::outbound;
 use crate::shedding::{Occasion, Wanted};
 use crate::worker::{self, Start};
 use broker::Sink;
@@ -108,7 +109,9 @@ pub async fn start(config: Config, memory: &MemoryCluster) -> Result<Running, St
     let inboxes: Vec<_> = (0..config.workers).map(|_| Arc::new(Inbox::new(config.inbox))).collect();
     let router = Arc::new(Router::new(inboxes, metrics.clone()));
     let shares = shares(&config, memory, &name, &router, &registry)?;
-    let node = Arc::new(Node::new(id, name, config, shares, metrics, router));
+    let is_outbound = config.hooks.is_used() || config.webhooks.is_some();
+    let outbound = is_outbound.then(outbound::Thread::start).transpose().map_err(StartError::Worker)?;
+    let node = Arc::new(Node::new(id, name, config, shares, metrics, router, outbound));
 
     let listen = |key, address| move |error| StartError::Listen { key, address, error };
     let admin_address = node.config.admin_listen;
@@ -291,6 +294,10 @@ impl Running {
         // Those who were closed last are coming back elsewhere: until then they are still shown as present.
         if timeout(PRESENCE_STOP_TIMEOUT, self.node.presence.stop()).await.is_err() {
             tracing::warn!("presence could not be undone in time; the node's lease will do it");
+        }
+        // The last to go: it tells of those who have just left.
+        if let Some(webhooks) = &self.node.webhooks {
+            webhooks.finish().await;
         }
         self.tasks.iter().for_each(AbortHandle::abort);
     }

@@ -62,6 +62,16 @@ pub struct Metrics {
     pub admission_free: IntGauge,
     /// Tokens looked at, by outcome; one whose key is fetched first is looked at twice.
     pub tokens: IntCounterVec,
+    /// Questions to the application, by hook and outcome.
+    pub hooks: IntCounterVec,
+    /// How long clients waited for an answer to one, or for the lack of it.
+    pub hook_seconds: HistogramVec,
+    /// Events for the application, by what became of them.
+    pub webhook_events: IntCounterVec,
+    /// Batches of those, by outcome of each attempt.
+    pub webhook_batches: IntCounterVec,
+    /// Events that wait to be told.
+    pub webhook_waiting: IntGauge,
     /// Fetches of the issuer's keys, by outcome.
     pub key_fetches: IntCounterVec,
     /// The issuer's keys that are there.
@@ -151,6 +161,21 @@ impl Metrics {
             admission_refusals: r.counter("admission_refusals_total", "Handshakes refused: too many at once")?,
             admission_free: r.gauge("admission_free", "Handshakes that may be completed at this moment")?,
             tokens: r.counters("tokens_total", "Tokens looked at, by outcome", &["outcome"])?,
+            hooks: r.counters("hooks_total", "Questions to the application, by outcome", &["hook", "outcome"])?,
+            hook_seconds: r.histograms("hook_seconds", "How long clients waited for the application", &["hook"])?,
+            webhook_events: r.counters_of(
+                "webhook_events_total",
+                "Events for the application, by what became of them",
+                "outcome",
+                &["sent", "missed"],
+            )?,
+            webhook_batches: r.counters_of(
+                "webhook_batches_total",
+                "Attempts to tell the application of events, by outcome",
+                "outcome",
+                &crate::webhooks::OUTCOMES,
+            )?,
+            webhook_waiting: r.gauge("webhook_waiting_events", "Events that wait to be told")?,
             key_fetches: r.counters("key_fetches_total", "Fetches of the issuer's keys, by outcome", &["outcome"])?,
             published_keys: r.gauge("published_keys", "Keys of the issuer that are there")?,
             commands: r.counters("commands_total", "Commands by type and outcome", &["type", "outcome"])?,

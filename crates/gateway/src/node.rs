@@ -7,10 +7,13 @@ use crate::cluster_rates::ClusterRates;
 use crate::config::Config;
 use crate::crowd::Crowd;
 use crate::descriptors;
+use crate::hooks::Hooks;
 use crate::inbox::{Inbox, Item, Ticket};
 use crate::metrics::Metrics;
+use crate::outbound;
 use crate::places::{Most, Places};
 use crate::shedding::{Mode, Shedding};
+use crate::webhooks::Webhooks;
 use broker::{Broker, Delivery, Health, Sink};
 use bytes::Bytes;
 use presence::Presence;
@@ -48,6 +51,10 @@ pub struct Node {
     pub revocations: Arc<dyn Revocations>,
     /// Counts the connections of each user, where that is asked for.
     pub sessions: Option<Arc<dyn Sessions>>,
+    /// Asks the application.
+    pub hooks: Hooks,
+    /// Tells it; `None`: nothing is told.
+    pub webhooks: Option<Arc<Webhooks>>,
     /// Places for connections.
     pub places: Places,
     /// How fast they may come.
@@ -68,6 +75,8 @@ pub struct Node {
     pub shedding: Shedding,
     /// Held while interest in a channel changes and the broker is told, so that the broker hears it in that order.
     interest: Mutex<VecDeque<(Instant, Channel)>>,
+    /// Where requests to the application run.
+    _outbound: Option<outbound::Thread>,
 }
 
 /// What a node shares with the others of its cluster.
@@ -93,10 +102,18 @@ impl Node {
         shares: Shares,
         metrics: Arc<Metrics>,
         router: Arc<Router>,
+        outbound: Option<outbound::Thread>,
     ) -> Self {
         let Shares { broker, presence, revocations, sessions, cluster_rates } = shares;
         let auth = Auth::new(&config.auth, &metrics).with_revocations(revocations.clone());
         router.hears_of(&revocations);
+        let runtime = outbound.as_ref().map(outbound::Thread::handle);
+        let hooks = Hooks::new(&config.hooks, &name, &metrics, runtime);
+        let told = config.webhooks.as_ref().zip(runtime);
+        let webhooks = told.map(|(config, runtime)| Webhooks::start(config, &name, &metrics, runtime));
+        if let Some(webhooks) = &webhooks {
+            presence.watch(webhooks.clone());
+        }
         let shedding = Shedding::new(config.drain, config.workers);
         let limits = &config.worker;
         let shares = descriptors::shares(config.workers);
@@ -123,6 +140,8 @@ impl Node {
             presence,
             revocations,
             sessions,
+            hooks,
+            webhooks,
             places,
             admission,
             handshakes,
@@ -133,6 +152,7 @@ impl Node {
             router,
             shedding,
             interest,
+            _outbound: outbound,
         }
     }
 

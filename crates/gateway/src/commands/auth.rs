@@ -1,6 +1,7 @@
 //! `auth`: says who one is, or refreshes that on a live session.
 
 use crate::auth::{AuthError, Identity, REVOKED};
+use crate::hooks::Denial;
 use crate::local::Local;
 use crate::local::connection::Connection;
 use crate::metrics::Limit;
@@ -29,7 +30,7 @@ pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64
 
 fn answer(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, identified: Result<Identity, AuthError>) {
     match identified {
-        Ok(identity) => accept(local, connection, id, identity),
+        Ok(identity) => consult(local, connection, id, identity),
         Err(AuthError::Refused(why)) => {
             local.refuse(connection, "auth", id, Refusal::new(ErrorCode::Unauthenticated, why));
             // Whoever has not shown a good token yet gets one try; a live session keeps what it has until that ends.
@@ -38,6 +39,46 @@ fn answer(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, ident
             }
         }
         Err(AuthError::UnknownKey | AuthError::Unavailable) => local.refuse(connection, "auth", id, no_keys()),
+    }
+}
+
+/// Has the application asked, where it wants to be, of a token that is new to it too.
+fn consult(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, identity: Identity) {
+    if connection.visitor.is_none() || !may_become(&connection.state.borrow().session, &identity) {
+        return accept(local, connection, id, identity);
+    }
+    // Until it is known who speaks everything waits, subscriptions too.
+    connection.state.borrow_mut().waiting.get_or_insert_default();
+    super::spawn_alone(local, connection, async move |local, connection| {
+        let Some(visitor) = &connection.visitor else { return };
+        let is_live = connection.state.borrow().session.phase == Phase::Ready;
+        let asked = local.node.hooks.connect(visitor, Some(identity), is_live).await;
+        if connection.has_ended() {
+            return;
+        }
+        match asked {
+            // Meanwhile.
+            Ok(Some(identity)) if local.node.auth.is_revoked(&identity.shown()) => {
+                answer(local, connection, id, Err(REVOKED));
+            }
+            Ok(Some(identity)) => accept(local, connection, id, identity),
+            Ok(None) => {}
+            Err(denial) => deny(local, connection, id, denial),
+        }
+    });
+}
+
+/// As a token that is not good: a live session keeps what it has.
+fn deny(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, denial: Denial) {
+    let close = match denial.code {
+        ErrorCode::Unavailable => None,
+        ErrorCode::Unauthenticated => Some(CloseCode::Unauthenticated),
+        _ => Some(CloseCode::Forbidden),
+    };
+    local.refuse(connection, "auth", id, denial.refusal());
+    let is_connecting = connection.state.borrow().session.phase == Phase::Connecting;
+    if let Some(code) = close.filter(|_| is_connecting) {
+        local.close(connection, code);
     }
 }
 
@@ -82,6 +123,7 @@ fn become_known(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>,
     local.node.metrics.done("auth");
     local.reply(connection, id, Reply::Authed { user, expires_in: expires_in.map(|left| left.as_secs()) });
     local.review(connection);
+    local.tell_connected(connection);
 }
 
 /// A connection that was without a user cannot stay for that: it is closed as its handshake would have been refused.

@@ -4,6 +4,7 @@ mod auth;
 mod history;
 mod presence;
 mod publish;
+mod rate;
 mod recover;
 mod seat;
 mod send;

@@ -7,6 +7,7 @@ use super::recover::next_chunk;
 use super::state::{Found, StateOf};
 use super::{COMMAND_TIMEOUT, opens, wait_drained};
 use crate::grant::Action;
+use crate::hooks::Asker;
 use crate::hub::Opening;
 use crate::hub::replay::Chunk;
 use crate::hub::state::Snapshot;
@@ -79,9 +80,18 @@ pub(super) fn begin_with(
         subscription.ticket = means.ticket;
     }
     local.set_timer(connection);
-    enter(local, &subscribe.channel, &namespace);
     let join = means.join && namespace.presence;
+    let asks = local.node.hooks.asks_subscribe(namespace.hooks);
+    if !asks {
+        enter(local, &subscribe.channel, &namespace);
+    }
     super::spawn_alone(local, connection, async move |local, connection| {
+        if asks {
+            if !is_permitted(local, connection, &subscribe.channel, id).await {
+                return;
+            }
+            enter(local, &subscribe.channel, &namespace);
+        }
         let mut begun = Begun { local, connection, subscribe: &subscribe, id, answered: false, done: false };
         let carried_out = match &means.past {
             Some(past) => begun.relay(&namespace, past).await,
@@ -91,6 +101,22 @@ pub(super) fn begin_with(
             begun.fail(refusal);
         }
     });
+}
+
+/// What the application says. A no undoes what has been noted of the subscription, and is answered.
+async fn is_permitted(local: &Rc<Local>, connection: &Rc<Connection>, channel: &Channel, id: Option<u64>) -> bool {
+    let identity = connection.state.borrow().session.identity.clone();
+    let client = local.client_id(connection);
+    let asker = Asker { client: &client, identity: identity.as_deref() };
+    let asked = local.node.hooks.subscribe(asker, channel).await;
+    let is_awaited = connection.state.borrow_mut().session.subscription(channel).is_some();
+    if connection.has_ended() || !is_awaited {
+        return false;
+    }
+    let Err(denial) = asked else { return true };
+    connection.state.borrow_mut().session.end(channel);
+    local.refuse(connection, "subscribe", id, denial.refusal());
+    false
 }
 
 fn explain(unable: Unable, max: usize) -> Refusal {

@@ -2,6 +2,7 @@
 
 pub mod audit;
 mod auth;
+mod hooks;
 mod memory;
 mod namespaces;
 mod redis;
@@ -9,12 +10,14 @@ pub mod settings;
 mod tls;
 
 use crate::auth::AuthConfig;
+use crate::hooks::HooksConfig;
 use crate::http::HttpConfig;
 use crate::inbox::InboxConfig;
 use crate::limit::{Rate, Rates};
 use crate::policy::Policy;
 use crate::shedding::DrainConfig;
 use crate::tls::Tls;
+use crate::webhooks::WebhooksConfig;
 use crate::worker::WorkerConfig;
 use broker::redis::BrokerConfig;
 use link::LinkConfig;
@@ -49,6 +52,10 @@ pub struct Config {
     pub revocations: RevocationsConfig,
     /// How many connections a user may have at once.
     pub sessions: Rule,
+    /// What the application is asked.
+    pub hooks: HooksConfig,
+    /// What it is told; `None`: nothing.
+    pub webhooks: Option<WebhooksConfig>,
     /// What is asked of HTTP requests.
     pub http: HttpConfig,
     /// TLS of the public port, where this node ends it itself.
@@ -128,6 +135,8 @@ impl Config {
                 "connections of one user in the cluster: allow, limit N (then 4109), or newest (4008)",
             )
             .unwrap_or_default();
+        let hooks = hooks::read(&mut s);
+        let webhooks = hooks::read_webhooks(&mut s);
         let http = read_http(&mut s);
         let tls = tls::read(&mut s);
         let admission_rate =
@@ -146,7 +155,8 @@ impl Config {
         );
         let log = read_log(&mut s);
         let tables = s.tables("namespace");
-        let policy = namespaces::read(&tables, &mut s);
+        let mut policy = namespaces::read(&tables, &mut s);
+        hooks::check(&hooks, webhooks.is_some(), &mut policy, !tables.is_empty(), &mut s);
         let known = s.finish(&["namespace"]).map_err(ConfigError)?;
         // `finish` has failed if any of these is absent.
         let (Some(listen), Some(admin_listen), Some(workers)) = (listen, admin_listen, workers) else {
@@ -163,6 +173,8 @@ impl Config {
             auth,
             revocations,
             sessions,
+            hooks,
+            webhooks,
             http,
             tls,
             admission_rate,

@@ -6,8 +6,10 @@ use super::refusal::{Refused, refuse, refuse_for_now, refuse_until};
 use super::shown::{offered, percent_decoded, queries, query, token};
 use super::{Body, Visit};
 use crate::auth::{AuthError, Identity};
+use crate::hooks::{Denial, Visitor};
 use crate::local::connection::Opened;
 use crate::metrics::Limit;
+use crate::node::Node;
 use crate::places::{Place, network};
 use crate::session::{Phase, Session};
 use crate::socket::Socket;
@@ -19,7 +21,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use protocol::dialect::Dialect;
 use protocol::dialect::raw::{Past, Raw};
-use protocol::{Channel, CloseCode};
+use protocol::{Channel, CloseCode, ErrorCode};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -123,10 +125,10 @@ async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, wanted: Want
         visit.place.set(Some(place));
         return malformed();
     };
-    let (session, close) = match check(visit, &request, address, &mut place).await {
-        Ok(identity) => (session(visit, identity), None),
+    let (session, visitor, close) = match check(visit, &request, &wanted.dialect, address, &mut place).await {
+        Ok((identity, visitor)) => (session(visit, identity), visitor, None),
         Err(refused) if refused.is_told_by_close(is_browser(&request), is_proxied(visit)) => {
-            (Session::new(Phase::Connecting, None), Some(refused.close))
+            (Session::new(Phase::Connecting, None), None, Some(refused.close))
         }
         Err(refused) => {
             visit.place.set(Some(place));
@@ -140,7 +142,7 @@ async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, wanted: Want
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, name);
     }
     let upgraded = hyper::upgrade::on(&mut request);
-    tokio::task::spawn_local(hand_over(visit.clone(), upgraded, place, session, wanted, close));
+    tokio::task::spawn_local(hand_over(visit.clone(), upgraded, place, session, visitor, wanted, close));
     response
 }
 
@@ -192,6 +194,7 @@ async fn hand_over(
     upgraded: hyper::upgrade::OnUpgrade,
     place: Place,
     session: Session,
+    visitor: Option<Box<Visitor>>,
     wanted: Wanted,
     close: Option<CloseCode>,
 ) {
@@ -203,6 +206,7 @@ async fn hand_over(
         dialect: wanted.dialect,
         session,
         place,
+        visitor,
         #[cfg(feature = "echo")]
         is_echo: wanted.is_echo,
     };
@@ -227,13 +231,17 @@ fn session(visit: &Visit, identity: Option<Identity>) -> Session {
     Session::new(phase, identity.map(Arc::new))
 }
 
-/// Readiness, Origin, address, token: who this is, if the handshake says.
+/// Who this is, if the handshake says, and where it comes from, if that is to be known later.
+type Known = (Option<Identity>, Option<Box<Visitor>>);
+
+/// Readiness, Origin, address, token, and what the application says to it.
 async fn check(
     visit: &Visit,
     request: &Request<Incoming>,
+    dialect: &Dialect,
     address: IpAddr,
     place: &mut Place,
-) -> Result<Option<Identity>, Refused> {
+) -> Result<Known, Refused> {
     let node = &visit.local.node;
     if !node.takes_connections() {
         let text = "this node takes no connections now\n";
@@ -248,8 +256,46 @@ async fn check(
         let text = "this address holds as many connections as it may (limits.connections_per_address)\n";
         return Err(Refused { status: StatusCode::TOO_MANY_REQUESTS, text, close: CloseCode::OverCapacity });
     }
+    let identity = identify(node, request).await?;
+    let channel = match dialect {
+        Dialect::Raw(raw) => Some(raw.channel.clone()),
+        _ => None,
+    };
+    let from = || Visitor::new(dialect.name(), channel, address, request.headers());
+    let visitor = node.hooks.visitor(request.headers(), from);
+    let identity = match &visitor {
+        // Whoever has yet to show a token is asked about then.
+        Some(visitor) if identity.is_some() || node.config.auth.anonymous => {
+            node.hooks.connect(visitor, identity, false).await.map_err(|denial| denied(&denial))?
+        }
+        _ => identity,
+    };
+    if let Some(identity) = &identity
+        && node.places.assign_user(place, &identity.user).is_err()
+    {
+        node.metrics.limits.reached(Limit::ConnectionsPerUser);
+        let text = "this user has as many connections here as a user may (limits.connections_per_user)\n";
+        return Err(Refused { status: StatusCode::TOO_MANY_REQUESTS, text, close: CloseCode::OverCapacity });
+    }
+    Ok((identity, visitor))
+}
+
+fn denied(denial: &Denial) -> Refused {
+    let (status, text, close) = match denial.code {
+        ErrorCode::Unavailable => {
+            (StatusCode::SERVICE_UNAVAILABLE, "the application cannot be asked now\n", CloseCode::OverCapacity)
+        }
+        ErrorCode::Unauthenticated => {
+            (StatusCode::UNAUTHORIZED, "the application does not know who this is\n", CloseCode::Unauthenticated)
+        }
+        _ => (StatusCode::FORBIDDEN, "the application does not let this in\n", CloseCode::Forbidden),
+    };
+    Refused { status, text, close }
+}
+
+async fn identify(node: &Node, request: &Request<Incoming>) -> Result<Option<Identity>, Refused> {
     let Some(token) = token(&node.config.auth, request.headers(), request.uri())? else { return Ok(None) };
-    let identity = node.auth.identify_waiting(&token).await.map_err(|error| {
+    node.auth.identify_waiting(&token).await.map(Some).map_err(|error| {
         tracing::debug!(%error, "a token was refused at the handshake");
         let (status, text, close) = match error {
             AuthError::Refused(_) => (StatusCode::UNAUTHORIZED, "the token was refused\n", CloseCode::Unauthenticated),
@@ -258,13 +304,7 @@ async fn check(
             }
         };
         Refused { status, text, close }
-    })?;
-    if node.places.assign_user(place, &identity.user).is_err() {
-        node.metrics.limits.reached(Limit::ConnectionsPerUser);
-        let text = "this user has as many connections here as a user may (limits.connections_per_user)\n";
-        return Err(Refused { status: StatusCode::TOO_MANY_REQUESTS, text, close: CloseCode::OverCapacity });
-    }
-    Ok(Some(identity))
+    })
 }
 
 fn is_upgrade(headers: &HeaderMap) -> bool {

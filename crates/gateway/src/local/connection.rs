@@ -1,6 +1,7 @@
 //! One connection: its socket, what it has half read, what waits for it, and its session.
 
 use super::timers::Tick;
+use crate::hooks::Visitor;
 use crate::limit::Buckets;
 use crate::outbox::{Flushed, Outbox};
 use crate::places::Place;
@@ -28,6 +29,8 @@ pub struct Connection {
     pub socket: Socket,
     /// The rest.
     pub state: RefCell<State>,
+    /// Where it comes from, if the application is asked who connects.
+    pub visitor: Option<Box<Visitor>>,
     /// Its reading task, to end it when its time is over.
     pub task: OnceCell<AbortHandle>,
     /// Every message is sent back as it is: for the conformance suite.
@@ -70,6 +73,8 @@ pub struct State {
     pub drained: Option<Rc<Notify>>,
     /// How long after its close it was told to come back.
     pub away_ms: u32,
+    /// The application was told that it is there.
+    pub is_told: bool,
     /// Why it ended, once it has.
     pub ended: Option<CloseCode>,
 }
@@ -126,6 +131,8 @@ pub struct Opened {
     pub session: Session,
     /// Its place among the node's connections.
     pub place: Place,
+    /// See [`Connection::visitor`].
+    pub visitor: Option<Box<Visitor>>,
     /// See [`Connection::is_echo`].
     #[cfg(feature = "echo")]
     pub is_echo: bool,
@@ -150,12 +157,14 @@ impl Connection {
             publishing: 0,
             drained: None,
             away_ms: 0,
+            is_told: false,
             ended: None,
         };
         Self {
             number,
             dialect: opened.dialect,
             socket: opened.socket,
+            visitor: opened.visitor,
             state: RefCell::new(state),
             task: OnceCell::new(),
             #[cfg(feature = "echo")]

@@ -101,6 +101,7 @@ impl Local {
 
     /// Its place among its user's, hub, interest of the node, presence, gauges; the permit goes with the connection itself.
     fn undo(&self, connection: &Rc<Connection>, parting: Parting) {
+        self.tell_disconnected(connection, parting);
         if let Some(sessions) = &self.node.sessions
             && let Some(identity) = &connection.state.borrow().session.identity
         {

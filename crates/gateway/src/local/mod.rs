@@ -8,6 +8,7 @@ pub mod flushing;
 pub mod heartbeat;
 pub mod permission;
 pub mod shedding;
+pub mod telling;
 pub mod timers;
 
 use crate::hub::Hub;
@@ -37,7 +38,12 @@ pub struct Publishing {
     pub id: Option<u64>,
     /// When it was asked.
     pub asked: Instant,
+    /// Whether the application is told of it.
+    pub is_told: bool,
 }
+
+/// Ticks do not begin at 0 but an hour later, so that there are moments before the worker began.
+const FIRST_TICK: Tick = 3600 * 1000 / TICK_MS;
 
 /// One worker's share of the node.
 pub struct Local {
@@ -98,7 +104,7 @@ impl Local {
             shared_held: Cell::new(0),
             is_flushing: Cell::new(false),
             held: Cell::new(0),
-            recent_tick: Cell::new(0),
+            recent_tick: Cell::new(FIRST_TICK),
             dirty: RefCell::default(),
             wheel: RefCell::default(),
             began: Instant::now(),
@@ -108,7 +114,8 @@ impl Local {
 
     /// The present tick, by the monotonic clock.
     pub fn tick(&self) -> Tick {
-        Tick::try_from(self.began.elapsed().as_millis() / u128::from(TICK_MS)).unwrap_or(Tick::MAX)
+        let since = Tick::try_from(self.began.elapsed().as_millis() / u128::from(TICK_MS)).unwrap_or(Tick::MAX);
+        since.saturating_add(FIRST_TICK)
     }
 
     /// Milliseconds since the worker began; wraps.

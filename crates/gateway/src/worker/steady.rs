@@ -39,6 +39,7 @@ pub fn adopt(local: &Rc<Local>, opened: Opened, early: &[u8], refuse: Option<Clo
         return local.close(&connection, CloseCode::Revoked);
     }
     local.join_shedding(&connection);
+    local.tell_connected(&connection);
     #[cfg(feature = "echo")]
     let has_channel = !connection.is_echo;
     #[cfg(not(feature = "echo"))]
