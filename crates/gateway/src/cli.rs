@@ -139,6 +139,10 @@ pub(crate) fn print(config: &Config) -> ExitCode {
     for namespace in config.policy.namespaces() {
         println!("\n{namespace}");
     }
+    println!("{API_KEYS}");
+    for key in config.api.keys.iter().filter(|key| key.name != "api.key") {
+        println!("# [[api_key]] name = {:?}, scopes = {}, and a key, which is never printed", key.name, key.scopes);
+    }
     ExitCode::SUCCESS
 }
 
@@ -165,6 +169,15 @@ const NAMESPACES: &str = r#"
 #   slow           what becomes of a subscriber that does not keep up: close (4102); drop_oldest: the oldest publications
 #                  that wait for it go; latest: only the newest waits, of each key that is retained; a gap tells what went
 #   max_message    larger payloads are refused (too_large); without it, only by limits.max_message"#;
+
+/// Keys are tables too.
+const API_KEYS: &str = r#"
+# Further keys of the server API, each for less than everything:
+#   [[api_key]]
+#   name      what people call it
+#   key       at least 16 bytes, or key_file: a file that holds it
+#   scopes    of publish, read, admin: scopes = ["publish", "read"]
+#   rate      how fast it may ask one node: "100/s burst 200"; without it, no limit"#;
 
 fn or_none(text: &str) -> &str {
     if text.is_empty() { "none" } else { text }
@@ -202,6 +215,9 @@ pub(crate) fn announce(running: &Running) {
         format!("  raw relay   ws://{host}:{port}/raw/<channel> every message to everyone, verbatim"),
         format!("  admin       http://{}/metrics  /healthz  /readyz", running.admin),
     ];
+    if running.node.api.is_some() {
+        lines.push(format!("  server API  http://{host}:{port}/api/v1/openapi.json says what there is"));
+    }
     lines.push(match &config.redis {
         Some(LinkConfig { prefix, sentinel: Some(sentinel), .. }) => {
             format!(

@@ -1,11 +1,13 @@
 //! This node in the cluster: which of its workers want which channels, and what arrives for whom.
 
 use crate::admission::Admission;
+use crate::api::Api;
 use crate::auth::Auth;
 use crate::budget::Budget;
 use crate::config::Config;
 use crate::descriptors;
 use crate::inbox::{Inbox, Item, Ticket};
+use crate::local::unix_ms;
 use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::shedding::{Mode, Shedding};
@@ -35,6 +37,10 @@ pub struct Node {
     pub config: Config,
     /// Checks tokens.
     pub auth: Auth,
+    /// Serves backends, if there is a key for it.
+    pub api: Option<Api>,
+    /// When it was started, in Unix milliseconds.
+    pub started_at_ms: u64,
     /// Carries publications.
     pub broker: Arc<dyn Broker>,
     /// Keeps members.
@@ -67,6 +73,7 @@ impl Node {
         router: Arc<Router>,
     ) -> Self {
         let auth = Auth::new(&config.auth, &metrics);
+        let api = Api::new(&config.api);
         let shedding = Shedding::new(config.drain, config.workers);
         let limits = &config.worker;
         let shares = descriptors::shares(config.workers);
@@ -82,6 +89,8 @@ impl Node {
             id,
             config,
             auth,
+            api,
+            started_at_ms: unix_ms(),
             broker,
             presence,
             places,

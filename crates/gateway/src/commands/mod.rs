@@ -11,6 +11,7 @@ mod subscribe;
 mod ticket;
 mod unsubscribe;
 
+pub(crate) use publish::check as check_publication;
 pub use send::take_order;
 pub use subscribe::begin as subscribe_raw;
 

@@ -1,11 +1,13 @@
 //! The gateway's configuration: every setting is read here, from the layers of [`settings`], and nowhere else.
 
+mod api;
 mod auth;
 mod memory;
 mod namespaces;
 mod redis;
 pub mod settings;
 
+use crate::api::ApiConfig;
 use crate::auth::AuthConfig;
 use crate::http::HttpConfig;
 use crate::inbox::InboxConfig;
@@ -35,6 +37,8 @@ pub struct Config {
     pub node_id: Option<String>,
     /// Threads that own sockets.
     pub workers: usize,
+    /// Whom the server API serves.
+    pub api: ApiConfig,
     /// How tokens are checked.
     pub auth: AuthConfig,
     /// What is asked of HTTP requests.
@@ -89,6 +93,7 @@ impl Config {
         let redis = redis::read(&mut s);
         let node_id = s.get("node.id", "", "the node's name; random when empty", check_node_id).flatten();
         let workers = s.get("workers", "0", "threads that own sockets; 0 = one a core", check_workers);
+        let api = api::read(&mut s);
         let auth = auth::read(&mut s);
         let http = read_http(&mut s);
         let admission_rate =
@@ -108,7 +113,7 @@ impl Config {
         let log = read_log(&mut s);
         let tables = s.tables("namespace");
         let policy = namespaces::read(&tables, &mut s);
-        let known = s.finish(&["namespace"]).map_err(ConfigError)?;
+        let known = s.finish(&["namespace", "api_key"]).map_err(ConfigError)?;
         // `finish` has failed if any of these is absent.
         let (Some(listen), Some(admin_listen), Some(workers)) = (listen, admin_listen, workers) else {
             return Err(ConfigError(Vec::new()));
@@ -119,6 +124,7 @@ impl Config {
             redis,
             node_id,
             workers,
+            api,
             auth,
             http,
             admission_rate,

@@ -7,6 +7,7 @@ mod pages;
 mod refusal;
 mod shown;
 
+use crate::api;
 use crate::local::Local;
 use crate::places::Place;
 use bytes::Bytes;
@@ -32,6 +33,9 @@ const MAX_HEAD_BYTES: usize = 32 * 1024;
 
 /// How long one stream may speak HTTP, all its requests together.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long its last answer may take then.
+const LAST_ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The most headers of a request.
 const MAX_HEADERS: usize = 64;
@@ -76,8 +80,15 @@ pub fn front(local: Rc<Local>, stream: TcpStream, peer: SocketAddr, place: Place
             .max_headers(MAX_HEADERS)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
+        let mut connection = std::pin::pin!(connection);
         // Ends with the upgrade, so it bounds only HTTP: a peer that keeps asking, or does not read the answers.
-        if let Ok(Err(error)) = timeout(HTTP_TIMEOUT, connection).await {
+        let mut ended = timeout(HTTP_TIMEOUT, connection.as_mut()).await;
+        if ended.is_err() {
+            // What has been asked is answered; after that the stream ends.
+            connection.as_mut().graceful_shutdown();
+            ended = timeout(LAST_ANSWER_TIMEOUT, connection).await;
+        }
+        if let Ok(Err(error)) = ended {
             // What a stranger's HTTP can do wrong has been answered by hyper; there is nobody else to tell.
             tracing::debug!(%error, "an HTTP connection ended badly");
         }
@@ -87,11 +98,15 @@ pub fn front(local: Rc<Local>, stream: TcpStream, peer: SocketAddr, place: Place
 
 async fn route(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
     let path = request.uri().path();
+    if let Some(api) = visit.local.node.api.as_ref().filter(|_| api::is_path(path)) {
+        return api::serve(&visit.local.node, api, request).await;
+    }
     let response = match path {
         "/ws" => handshake::native(visit, request).await,
         #[cfg(feature = "echo")]
         "/echo" => handshake::echo(visit, request).await,
         _ if path.starts_with("/raw/") => handshake::raw(visit, request).await,
+        _ if api::is_path(path) => refuse(StatusCode::NOT_FOUND, "there is no server API without a key (api.key)\n"),
         _ if !matches!(*request.method(), Method::GET | Method::HEAD) => {
             refuse(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n")
         }
