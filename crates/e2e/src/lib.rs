@@ -10,6 +10,7 @@ pub mod frames;
 mod http;
 mod issuer;
 mod node;
+pub mod packed;
 mod raw_socket;
 mod road;
 pub mod tokens;

@@ -50,6 +50,8 @@ pub enum Item {
     },
     /// An order from another node (or this one).
     Order(Box<Order>),
+    /// Something was revoked: look through the connections.
+    Revoked,
     /// Choose those who are to go, and tell them.
     Shed {
         /// Why, and how long they stay away.
@@ -152,7 +154,7 @@ impl Inbox {
     pub fn order(&self, order: Order) -> bool {
         let bytes = match &order {
             Order::Message { message, .. } => message.data.bytes.len(),
-            Order::Answer { .. } => 0,
+            Order::Answer { .. } | Order::Disconnect { .. } | Order::Revoked | Order::Prove { .. } => 0,
         };
         let mut queue = self.lock();
         if queue.is_full(&self.config, bytes) {

@@ -1,5 +1,9 @@
 //! What a gateway counts. Labels come from closed sets: dialects, commands, codes; never a channel or a user.
 
+mod limits;
+
+pub use limits::{Limit, Limits};
+
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
@@ -14,6 +18,10 @@ pub const SLOW_POLICIES: [&str; 3] = ["close", "drop_oldest", "latest"];
 
 /// Why clients count as slow.
 pub const SLOW_REASONS: [&str; 4] = ["bound", "budget", "stalled", "behind"];
+
+/// Why streams never come to speak HTTP.
+pub const ARRIVAL_FAILURES: [&str; 6] =
+    ["late", "proxy_stranger", "proxy_header", "tls_handshake", "tls_missing", "gone"];
 
 /// Counters of one node.
 #[derive(Debug)]
@@ -40,6 +48,12 @@ pub struct Metrics {
     pub shed_connections: IntCounterVec,
     /// Connections that have yet to go.
     pub shed_left: IntGauge,
+    /// Streams that never came to speak HTTP, by reason.
+    pub arrival_failures: IntCounterVec,
+    /// Looks at the files of a certificate that found another one, by outcome.
+    pub tls_reloads: IntCounterVec,
+    /// When the certificate ends, in seconds since 1970; 0 without TLS.
+    pub tls_certificate_ends: IntGauge,
     /// HTTP requests refused before an upgrade, by status.
     pub http_refusals: IntCounterVec,
     /// Handshakes refused because too many came at once.
@@ -106,6 +120,8 @@ pub struct Metrics {
     pub api_seconds: HistogramVec,
     /// Publications of backends, by outcome (`ok` or a code).
     pub api_publications: IntCounterVec,
+    /// How often limits were reached, by limit.
+    pub limits: Limits,
 }
 
 impl Metrics {
@@ -124,6 +140,19 @@ impl Metrics {
             sheds: r.counters("sheds_total", "Times that connections were sent away, by occasion", &["occasion"])?,
             shed_connections: r.counters("shed_connections_total", "Connections sent away", &["occasion"])?,
             shed_left: r.gauge("shed_left", "Connections that are being sent away and have yet to go")?,
+            arrival_failures: r.counters_of(
+                "arrival_failures_total",
+                "Streams that never came to speak HTTP, by reason",
+                "reason",
+                &ARRIVAL_FAILURES,
+            )?,
+            tls_reloads: r.counters_of(
+                "tls_reloads_total",
+                "Changed certificates",
+                "outcome",
+                &["loaded", "failed"],
+            )?,
+            tls_certificate_ends: r.gauge("tls_certificate_ends_seconds", "End of the certificate, since 1970")?,
             http_refusals: r.counters("http_refusals_total", "HTTP requests refused, by status", &["status"])?,
             admission_refusals: r.counter("admission_refusals_total", "Handshakes refused: too many at once")?,
             admission_free: r.gauge("admission_free", "Handshakes that may be completed at this moment")?,
@@ -177,7 +206,13 @@ impl Metrics {
                 &["route"],
             )?,
             api_publications: r.counters("api_publications_total", "Publications of backends", &["outcome"])?,
+            limits: Limits::new(r.counters("limits_total", "Times that a limit was reached, by limit", &["limit"])?),
         })
+    }
+
+    /// Counts a stream that never came to speak HTTP.
+    pub fn arrival_failure(&self, reason: &'static str) {
+        self.arrival_failures.with_label_values(&[reason]).inc();
     }
 
     /// Counts an ended connection.

@@ -105,20 +105,26 @@ impl Default for Namespace {
     }
 }
 
+/// A text as TOML writes it: as JSON does, and `DEL` is escaped too. Rust's own `\u{…}` is unknown there.
+pub fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+}
+
 impl fmt::Display for Namespace {
     /// As the table that declares it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "[[namespace]]")?;
-        writeln!(f, "pattern = {:?}", self.pattern.to_string())?;
+        writeln!(f, "pattern = {}", quoted(&self.pattern.to_string()))?;
         writeln!(f, "subscribe = {:?}", self.subscribe.as_str())?;
         writeln!(f, "publish = {:?}", self.publish.as_str())?;
         writeln!(f, "read_presence = {:?}", self.access(Action::Presence).as_str())?;
         writeln!(f, "read_history = {:?}", self.access(Action::History).as_str())?;
         for (role, actions) in &self.roles {
-            writeln!(f, "roles.{role:?} = {actions}")?;
+            writeln!(f, "roles.{} = {actions}", quoted(role))?;
         }
         if let Some(events) = &self.events {
-            writeln!(f, "events = {events:?}")?;
+            let events: Vec<_> = events.iter().map(|event| quoted(event)).collect();
+            writeln!(f, "events = [{}]", events.join(", "))?;
         }
         write!(f, "{}", self.schemas)?;
         writeln!(f, "presence = {}", self.presence)?;
@@ -196,6 +202,11 @@ impl Policy {
     /// A policy of these namespaces; the first that takes a channel rules it.
     pub fn new(namespaces: Vec<Namespace>, send: SendRules) -> Self {
         Self { namespaces: namespaces.into_iter().map(Arc::new).collect(), send }
+    }
+
+    /// Who may send private messages.
+    pub fn send_access(&self) -> Access {
+        self.send.access
     }
 
     /// All of them.

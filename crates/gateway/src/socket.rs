@@ -1,8 +1,12 @@
-//! The stream of one connection: what the rest needs of it, whether plain or (later) encrypted.
+//! The stream of one connection: what the rest needs of it, whether plain or encrypted.
 
+mod sealed;
+
+use sealed::Sealed;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use tokio::net::TcpStream;
+use tokio_rustls::rustls::ServerConnection;
 
 /// How much unsent data the kernel may hold for a peer that does not read. The default hides megabytes from the bound of
 /// the outbox.
@@ -10,47 +14,114 @@ const UNSENT_BYTES: u32 = 16 * 1024;
 
 /// One stream.
 #[derive(Debug)]
-pub struct Socket(TcpStream);
+pub enum Socket {
+    /// TCP.
+    Plain(TcpStream),
+    /// TLS over TCP.
+    Tls(Box<Sealed>),
+}
 
 impl Socket {
     /// Takes a stream over.
-    pub fn new(stream: TcpStream) -> Self {
-        // Each of these only makes things better; a kernel that lacks one is no reason to refuse a client.
-        let _ = stream.set_nodelay(true);
-        let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES);
-        Self(stream)
+    pub fn plain(stream: TcpStream) -> Self {
+        prepare(&stream);
+        Self::Plain(stream)
+    }
+
+    /// Takes over a stream and the TLS session on it, whose handshake is done.
+    pub fn tls(stream: TcpStream, session: ServerConnection) -> Self {
+        prepare(&stream);
+        Self::Tls(Box::new(Sealed::new(stream, session)))
     }
 
     /// Waits until there may be something to read.
+    ///
+    /// # Errors
+    /// When the stream is broken.
     pub async fn readable(&self) -> io::Result<()> {
-        self.0.readable().await
+        match self {
+            Self::Tls(sealed) if sealed.has_opened() => Ok(()),
+            _ => self.stream().readable().await,
+        }
     }
 
     /// Waits until the kernel may take more.
+    ///
+    /// # Errors
+    /// When the stream is broken.
     pub async fn writable(&self) -> io::Result<()> {
-        self.0.writable().await
+        self.stream().writable().await
     }
 
     /// Reads what has arrived; `Ok(0)` at the end.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing has; else the stream is broken.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(buffer)
+        match self {
+            Self::Plain(stream) => stream.try_read(buffer),
+            Self::Tls(sealed) => sealed.try_read(buffer),
+        }
     }
 
-    /// Writes what the kernel takes, in one call.
+    /// Writes what can be taken, in one call. What is taken has left the outbox for good, but see [`Socket::try_flush`].
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing can be taken; else the stream is broken.
     pub fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match slices {
-            [one] => self.0.try_write(one),
-            many => self.0.try_write_vectored(many),
+        match (self, slices) {
+            (Self::Plain(stream), [one]) => stream.try_write(one),
+            (Self::Plain(stream), many) => stream.try_write_vectored(many),
+            (Self::Tls(sealed), slices) => sealed.try_write(slices),
+        }
+    }
+
+    /// Hands to the kernel what was taken and has not left yet; false while there is still some.
+    ///
+    /// # Errors
+    /// When the stream is broken.
+    pub fn try_flush(&self) -> io::Result<bool> {
+        match self {
+            Self::Plain(_) => Ok(true),
+            Self::Tls(sealed) => sealed.try_flush(),
+        }
+    }
+
+    /// How much that is, in bytes; at most some 16 KiB.
+    pub fn unsent_bytes(&self) -> usize {
+        match self {
+            Self::Plain(_) => 0,
+            Self::Tls(sealed) => sealed.unsent_bytes(),
         }
     }
 
     /// Ends both directions: whoever still waits for this socket is woken.
     pub fn shutdown(&self) {
-        let _ = socket2::SockRef::from(&self.0).shutdown(Shutdown::Both);
+        let _ = socket2::SockRef::from(self.stream()).shutdown(Shutdown::Both);
     }
 
-    /// Says that nothing more will be written, so that the peer reads the last frame and then the end.
-    pub fn shutdown_write(&self) {
-        let _ = socket2::SockRef::from(&self.0).shutdown(Shutdown::Write);
+    /// Says that nothing more will be written, so that the peer reads the last frame and then the end; false if that has
+    /// to wait until the kernel takes more.
+    pub fn try_end(&self) -> bool {
+        if let Self::Tls(sealed) = self
+            && !sealed.try_end().unwrap_or(true)
+        {
+            return false;
+        }
+        let _ = socket2::SockRef::from(self.stream()).shutdown(Shutdown::Write);
+        true
     }
+
+    fn stream(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(sealed) => sealed.stream(),
+        }
+    }
+}
+
+fn prepare(stream: &TcpStream) {
+    // Each of these only makes things better; a kernel that lacks one is no reason to refuse a client.
+    let _ = stream.set_nodelay(true);
+    let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES);
 }

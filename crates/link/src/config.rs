@@ -1,6 +1,7 @@
 //! What a link needs to know.
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
+use std::net::IpAddr;
 
 /// The port of a sentinel that names none.
 const SENTINEL_PORT: u16 = 26379;
@@ -34,6 +35,17 @@ impl std::fmt::Debug for LinkConfig {
         let master = self.sentinel.as_ref().map(|sentinel| &sentinel.master);
         f.debug_struct("LinkConfig").field("prefix", &self.prefix).field("master", &master).finish_non_exhaustive()
     }
+}
+
+/// By which way Redis is reached, as far as an address tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Way {
+    /// It leads over a network, so others may be on it.
+    pub leaves_the_machine: bool,
+    /// Whoever is on the way cannot read or change what goes there.
+    pub is_encrypted: bool,
+    /// Redis asks for a password.
+    pub has_password: bool,
 }
 
 /// Why an address cannot be used; without the address itself, which may hold a password.
@@ -74,6 +86,24 @@ impl LinkConfig {
     /// Checks the address or addresses; nothing is connected.
     pub fn check(&self) -> Result<(), AddressError> {
         self.place().map(drop)
+    }
+
+    /// By which way Redis is reached.
+    ///
+    /// # Errors
+    /// When the address is none.
+    pub fn way(&self) -> Result<Way, AddressError> {
+        let of = |addresses: &[&ConnectionAddr], primary: &RedisConnectionInfo| Way {
+            leaves_the_machine: addresses.iter().any(|address| leaves_the_machine(address)),
+            is_encrypted: addresses.iter().all(|address| matches!(address, ConnectionAddr::TcpTls { .. })),
+            has_password: primary.password().is_some_and(|password| !password.is_empty()),
+        };
+        Ok(match self.place()? {
+            Place::Single(info) => of(&[info.addr()], info.redis_settings()),
+            Place::Sentinel { sentinels, primary, .. } => {
+                of(&sentinels.iter().map(ConnectionInfo::addr).collect::<Vec<_>>(), &primary)
+            }
+        })
     }
 
     pub(crate) fn place(&self) -> Result<Place, AddressError> {
@@ -129,6 +159,11 @@ fn sentinel_address(text: &str, number: usize) -> Result<(ConnectionAddr, RedisC
         _ => return Err(AddressError::NotTcp(number)),
     };
     Ok((address, info.redis_settings().clone()))
+}
+
+fn leaves_the_machine(address: &ConnectionAddr) -> bool {
+    let (ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. }) = address else { return false };
+    host != "localhost" && !host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// RESP3, because only there a lost connection announces itself.
@@ -204,5 +239,23 @@ mod tests {
         }
         assert!(!format!("{:?}", config("redis://:s3cret@s1")).contains("s3cret"));
         assert!(!format!("{:?}", config("redis://:s3cret@s1").place()).contains("s3cret"));
+    }
+
+    #[test]
+    fn an_address_tells_whether_it_leads_over_a_network_and_asks_for_a_password() {
+        let single = |url: &str| LinkConfig { sentinel: None, ..config(url) }.way().expect("an address");
+        for (url, leaves_the_machine, has_password) in [
+            ("redis://localhost", false, false),
+            ("redis://127.0.0.9:1", false, false),
+            ("redis://[::1]", false, false),
+            ("redis://:s3cret@10.0.0.1/3", true, true),
+            ("redis://:@redis", true, false),
+            ("redis://localhost.example", true, false),
+            ("unix:///run/redis.sock", false, false),
+        ] {
+            assert_eq!(single(url), Way { leaves_the_machine, is_encrypted: false, has_password }, "{url}");
+        }
+        let way = config("redis://:s3cret@localhost,s2").way().expect("addresses");
+        assert!(way.leaves_the_machine && way.has_password, "one of them is elsewhere: {way:?}");
     }
 }

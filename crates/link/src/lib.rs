@@ -18,7 +18,7 @@ mod sentinel;
 pub mod testing;
 
 pub use backoff::Backoff;
-pub use config::{LinkConfig, SentinelConfig};
+pub use config::{LinkConfig, SentinelConfig, Way};
 pub use keys::KeySpace;
 pub use lane::{Lane, LaneError, RedisClock};
 pub use metrics::LinkMetrics;

@@ -17,6 +17,7 @@ pub use survey::{ChannelsPage, Cursor, Living, NoCursor, Populated};
 
 use futures_util::future::BoxFuture;
 use protocol::{Cause, Channel, Members, Text};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How presence is kept.
@@ -55,6 +56,34 @@ pub struct Entry {
     pub info: Option<Text>,
     /// Whether subscribers are told when the user comes and goes.
     pub announce: bool,
+}
+
+/// A user that a write of this node brought into a channel or took out of it, counted over all its connections on all
+/// nodes: whatever the channel's size, and whether or not its subscribers are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The channel.
+    pub channel: Channel,
+    /// The user's first connection there, or its last one.
+    pub client: Text,
+    /// The user; an anonymous connection is its own.
+    pub user: Text,
+    /// What the token says of the user: one JSON value as text.
+    pub info: Option<Text>,
+    /// Why the user left; `None` for one that came.
+    pub left: Option<Cause>,
+    /// Whether nobody was there before, or nobody is there any more.
+    pub is_edge: bool,
+}
+
+/// Hears of every change that one node's writes have made, the removal of dead nodes' entries among them. It is called
+/// with locks held, so it must neither block nor call presence.
+pub trait Watch: Send + Sync + 'static {
+    /// Exactly one node hears of it: the one whose write it was.
+    fn changed(&self, change: Change);
+
+    /// So many writes were not answered; each may have made a change that no node hears of.
+    fn in_doubt(&self, writes: u64);
 }
 
 /// Presence cannot be read or written now.
@@ -108,6 +137,9 @@ pub trait Presence: Send + Sync + 'static {
 
     /// How long ago the node's lease was last known to hold; `None` where there is no lease to lose.
     fn lease_age(&self) -> Option<Duration>;
+
+    /// Has changes told to somebody from now on; to be called once, before anything is stated.
+    fn watch(&self, watcher: Arc<dyn Watch>);
 
     /// Brings the gauges up to date, the age of the lease above all: to be called before they are read.
     fn measure(&self) {}

@@ -2,7 +2,7 @@
 
 use crate::census::Census;
 use crate::grace::{Grace, Ticket};
-use crate::{ChannelsPage, Cursor, Entry, Living, Populated, Presence, PresenceConfig, Unavailable};
+use crate::{Change, ChannelsPage, Cursor, Entry, Living, Populated, Presence, PresenceConfig, Unavailable, Watch};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use protocol::envelope::Membership;
@@ -10,7 +10,7 @@ use protocol::{Cause, Channel, Member, Members, Text};
 use std::collections::hash_map::Entry::Occupied;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
@@ -59,6 +59,7 @@ struct Node {
     /// Locked after the roster, never before it.
     grace: Mutex<Grace<(Channel, Text)>>,
     parted: Notify,
+    watcher: OnceLock<Arc<dyn Watch>>,
     /// Nobody joins any more.
     stopped: AtomicBool,
     /// Nothing is left to remove.
@@ -113,6 +114,7 @@ impl MemoryPresence {
             config,
             grace,
             parted: Notify::new(),
+            watcher: OnceLock::new(),
             stopped: AtomicBool::new(false),
             gone: AtomicBool::new(false),
         });
@@ -193,6 +195,11 @@ impl Presence for MemoryPresence {
 
     fn lease_age(&self) -> Option<Duration> {
         None
+    }
+
+    fn watch(&self, watcher: Arc<dyn Watch>) {
+        // Told once.
+        let _ = self.node.watcher.set(watcher);
     }
 }
 
@@ -332,6 +339,10 @@ impl Node {
     /// `users` counts the one who comes or goes, so that who was announced coming into a channel is announced going out
     /// of it at the same size.
     fn announce(&self, channel: &Channel, users: usize, entry: &Entry, left: Option<Cause>) {
+        if let Some(watcher) = self.watcher.get() {
+            let Entry { client, user, info, .. } = entry.clone();
+            watcher.changed(Change { channel: channel.clone(), client, user, info, left, is_edge: users == 1 });
+        }
         if !entry.announce || users as u64 > self.config.members_max {
             return;
         }

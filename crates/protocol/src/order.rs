@@ -1,14 +1,22 @@
-//! Orders from node to node, outside any channel: private messages and their answers, versioned by their first byte.
+//! Orders from node to node, outside any channel: private messages and their answers, and who is to be closed; versioned by
+//! their first byte.
 //!
 //! ```text
 //! order          = version(1) kind(1) body
 //! kind 1 body    = connection(8) ticket(8) answer_to record     a private message, as a record of `envelope`
 //! kind 2 body    = ticket(8) delivered(1)                       its answer
+//! kind 3 body    = code(2) whom                                 close connections with this code
+//! whom           = 0 connection(8) | 1 user | 2 channel
+//! kind 4 body    =                                              something was revoked: look at the list
+//! kind 5 body    = connection(8)                                have it show that it lives
 //! ```
+//!
+//! A node that does not know a kind passes the order over: what must not be missed stands in Redis as well.
 
 use crate::Publication;
 use crate::envelope::{EnvelopeError, byte, decode_record, encode_record, put_text, short_text, u64_be};
 use crate::text::Text;
+use crate::{Channel, CloseCode};
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// The version this build writes.
@@ -16,6 +24,13 @@ pub const ORDER_VERSION: u8 = 1;
 
 const KIND_MESSAGE: u8 = 1;
 const KIND_ANSWER: u8 = 2;
+const KIND_DISCONNECT: u8 = 3;
+const KIND_REVOKED: u8 = 4;
+const KIND_PROVE: u8 = 5;
+
+const WHOM_CONNECTION: u8 = 0;
+const WHOM_USER: u8 = 1;
+const WHOM_CHANNEL: u8 = 2;
 
 /// What one node asks of another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +54,68 @@ pub enum Order {
         /// Whether there is such a connection, and its outbox has the message.
         delivered: bool,
     },
+    /// Close connections.
+    Disconnect {
+        /// Which.
+        whom: Whom,
+        /// With what.
+        code: CloseCode,
+    },
+    /// Something was revoked: the list of that is to be looked at now.
+    Revoked,
+    /// Have a connection show that it lives, or close it soon.
+    Prove {
+        /// Its number on the node that gets the order.
+        connection: u64,
+    },
+}
+
+/// Connections that an order is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whom {
+    /// One, by its number on the node that gets the order.
+    Connection(u64),
+    /// All of a user.
+    User(Text),
+    /// All that subscribe to a channel.
+    Channel(Channel),
+}
+
+impl Whom {
+    fn decode(bytes: &mut Bytes) -> Result<Self, EnvelopeError> {
+        match byte(bytes)? {
+            WHOM_CONNECTION => Ok(Self::Connection(u64_be(bytes)?)),
+            WHOM_USER => Ok(Self::User(short_text(bytes)?)),
+            WHOM_CHANNEL => {
+                let channel = Channel::new(&short_text(bytes)?);
+                Ok(Self::Channel(channel.map_err(|_| EnvelopeError::Unknown("channel of an order"))?))
+            }
+            _ => Err(EnvelopeError::Unknown("kind of connections")),
+        }
+    }
+
+    fn encode(&self, out: &mut BytesMut) {
+        match self {
+            Self::Connection(number) => {
+                out.put_u8(WHOM_CONNECTION);
+                out.put_u64(*number);
+            }
+            Self::User(user) => {
+                out.put_u8(WHOM_USER);
+                put_text(out, user);
+            }
+            Self::Channel(channel) => {
+                out.put_u8(WHOM_CHANNEL);
+                put_text(out, &channel.as_str().into());
+            }
+        }
+    }
+}
+
+/// A code that this build does not know is another build's: it gives the same advice.
+fn close_code(code: u16) -> CloseCode {
+    let by_advice = if code / 100 == 40 { CloseCode::Disconnected } else { CloseCode::Reset };
+    CloseCode::from_code(code).unwrap_or(by_advice)
 }
 
 impl Order {
@@ -56,6 +133,12 @@ impl Order {
                 message: decode_record(&mut bytes, None)?,
             }),
             KIND_ANSWER => Ok(Self::Answer { ticket: u64_be(&mut bytes)?, delivered: byte(&mut bytes)? != 0 }),
+            KIND_DISCONNECT => {
+                let code = close_code(u16::from_be_bytes([byte(&mut bytes)?, byte(&mut bytes)?]));
+                Ok(Self::Disconnect { whom: Whom::decode(&mut bytes)?, code })
+            }
+            KIND_REVOKED => Ok(Self::Revoked),
+            KIND_PROVE => Ok(Self::Prove { connection: u64_be(&mut bytes)? }),
             _ => Err(EnvelopeError::Unknown("kind of order")),
         }
     }
@@ -76,6 +159,16 @@ impl Order {
                 out.put_u8(KIND_ANSWER);
                 out.put_u64(*ticket);
                 out.put_u8(u8::from(*delivered));
+            }
+            Self::Disconnect { whom, code } => {
+                out.put_u8(KIND_DISCONNECT);
+                out.put_u16(code.code());
+                whom.encode(&mut out);
+            }
+            Self::Revoked => out.put_u8(KIND_REVOKED),
+            Self::Prove { connection } => {
+                out.put_u8(KIND_PROVE);
+                out.put_u64(*connection);
             }
         }
         out.freeze()
@@ -103,8 +196,26 @@ mod tests {
             Order::Message { connection: 7, ticket: 9, answer_to: "n1.a".into(), message },
             Order::Answer { ticket: 9, delivered: true },
             Order::Answer { ticket: 9, delivered: false },
+            Order::Disconnect { whom: Whom::Connection(7), code: CloseCode::Replaced },
+            Order::Disconnect { whom: Whom::User("ann".into()), code: CloseCode::Disconnected },
+            Order::Disconnect { whom: Whom::Channel(Channel::new("chat").unwrap()), code: CloseCode::Reset },
+            Order::Revoked,
+            Order::Prove { connection: 7 },
         ] {
             assert_eq!(Order::decode(order.encode()), Ok(order));
+        }
+    }
+
+    #[test]
+    fn a_close_code_of_another_build_keeps_its_advice() {
+        let decoded = |code: u16| {
+            let mut order = vec![ORDER_VERSION, KIND_DISCONNECT];
+            order.extend(code.to_be_bytes());
+            order.extend([WHOM_CONNECTION, 0, 0, 0, 0, 0, 0, 0, 7]);
+            Order::decode(order.into())
+        };
+        for (code, known) in [(4099, CloseCode::Disconnected), (4199, CloseCode::Reset), (4003, CloseCode::Forbidden)] {
+            assert_eq!(decoded(code), Ok(Order::Disconnect { whom: Whom::Connection(7), code: known }));
         }
     }
 

@@ -108,6 +108,54 @@ fn a_payload_is_copied_once() {
     assert!((100_000..101_000).contains(&peak), "{peak} bytes");
 }
 
+/// The most JSON that MessagePack becomes: `false,` and `\\u0001` are 6 bytes for one.
+const MSGPACK_MULTIPLE: u64 = 6;
+
+fn assert_msgpack_small(message: &[u8]) {
+    let reading = allocation_counter::measure(|| Dialect::Msgpack.decode(Incoming::Binary(message), &mut drop));
+    assert_eq!(reading.bytes_current, 0, "nothing is kept");
+    let allowed = BASE_BYTES + MSGPACK_MULTIPLE * message.len() as u64;
+    let start = &message[..message.len().min(40)];
+    assert!(reading.bytes_max <= allowed, "{} bytes for {} of {start:x?}", reading.bytes_max, message.len());
+}
+
+#[test]
+fn msgpack_made_to_cost_much_costs_a_small_multiple_of_its_length() {
+    let many = 32 * 1024;
+    let items = |item: &[u8]| [b"\xdc\x40\x00", &*item.repeat(0x4000)].concat();
+    let text = |byte: u8| [b"\xda\x80\x00", &*vec![byte; many]].concat();
+    let mut values =
+        vec![text(1), text(b'x'), text(0xff), vec![0x91; many], vec![0x81; many], b"\x81\xa1a".repeat(many)];
+    values.extend([&b"\xc0"[..], b"\xc2", b"\x90", b"\x80", b"\xe0", b"\xa0", b"\xca\x00\x00\x00\x01"].map(items));
+    // What they say of their length is not believed.
+    values.extend([0xc6, 0xc9, 0xdb, 0xdd, 0xdf].map(|head| vec![head, 0xff, 0xff, 0xff, 0xff, 1]));
+    values.extend([0xc6, 0xdb, 0xdd, 0xdf].map(|head| vec![head, 0x00, 0x10, 0x00, 0x00, 1]));
+    for value in &values {
+        assert_msgpack_small(value);
+        assert_msgpack_small(&value[..value.len() - 1]);
+        for kind in ["auth", "subscribe", "publish", "send", "history"] {
+            for field in ["id", "channel", "data", "event", "token", "to", "recover", "since", "limit", "echo", "type"]
+            {
+                let mut message = vec![0x84];
+                for text in ["type", kind, "channel", "a", "to", "x", field] {
+                    rmp::encode::write_str(&mut message, text).expect("a Vec takes it");
+                }
+                assert_msgpack_small(&[&message[..], value].concat());
+            }
+        }
+    }
+}
+
+#[test]
+fn bytes_are_copied_once_and_text_is_written_once() {
+    for (head, byte) in [(0xc6, 0xff), (0xdb, b'x')] {
+        let message =
+            [b"\x83\xa4type\xa7publish\xa7channel\xa1a\xa4data", &[head, 0, 1, 0, 0][..], &[byte; 65_536]].concat();
+        let reading = allocation_counter::measure(|| Dialect::Msgpack.decode(Incoming::Binary(&message), &mut drop));
+        assert!((65_536..66_500).contains(&reading.bytes_max), "{} bytes", reading.bytes_max);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -125,5 +173,11 @@ proptest! {
     ) {
         assert_small(&pieces.concat());
         assert_small(&format!("[{}]", pieces.concat()));
+    }
+
+    #[test]
+    fn any_bytes_cost_a_small_multiple_of_their_number(bytes in vec(any::<u8>(), 0..3_000)) {
+        assert_msgpack_small(&bytes);
+        assert_msgpack_small(&[b"\x83\xa4type\xa7publish\xa7channel\xa1a\xa4data", &bytes[..]].concat());
     }
 }

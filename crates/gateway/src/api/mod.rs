@@ -86,13 +86,18 @@ pub fn is_path(path: &str) -> bool {
     path == "/api" || path.starts_with("/api/")
 }
 
-/// Answers a request to the API.
-pub async fn serve(node: &Arc<Node>, api: &Api, request: Request<Incoming>) -> Response<Full<Bytes>> {
+/// Answers a request to the API; `admitted` is called once it has shown a key that may ask it.
+pub async fn serve(
+    node: &Arc<Node>,
+    api: &Api,
+    request: Request<Incoming>,
+    admitted: impl FnOnce(),
+) -> Response<Full<Bytes>> {
     let asked_at = Instant::now();
     let found = find(request.method(), request.uri().path());
     let label = if let Found::Route(route) = &found { route.path } else { NO_ROUTE };
     let response = match found {
-        Found::Route(route) => carry_out(node, api, route, request).await.unwrap_or_else(|problem| problem.answer()),
+        Found::Route(route) => carry_out(node, api, route, request, admitted).await.unwrap_or_else(|problem| problem.answer()),
         Found::OtherMethod(allowed) => {
             let detail = format!("this path is for {allowed}");
             let mut response = Problem::new(Code::MethodNotAllowed, detail).answer();
@@ -118,9 +123,11 @@ async fn carry_out(
     api: &Api,
     route: &Route,
     request: Request<Incoming>,
+    admitted: impl FnOnce(),
 ) -> Result<Response<Full<Bytes>>, Problem> {
     if let Some(scope) = route.scope {
         api.keys.check(request.headers(), scope)?;
+        admitted();
     }
     // A stranger takes no permit, and nothing of a stranger's body is read.
     let over = || Problem::new(Code::OverCapacity, "this node answers as many requests as it may (api.requests)");

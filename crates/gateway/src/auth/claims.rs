@@ -13,6 +13,9 @@ use std::collections::BTreeMap;
 const MAX_USER_BYTES: usize = 255;
 const MAX_INFO_BYTES: usize = 4 * 1024;
 
+/// The longest `jti`: revoked ones are kept by every node.
+const MAX_TOKEN_ID_BYTES: usize = 255;
+
 /// The most `roles`, `caps` and `channels`, each: they are looked through for every command.
 const MAX_LIST: usize = 64;
 
@@ -25,6 +28,8 @@ pub(super) struct Claims {
     sub: Option<String>,
     exp: Option<Number>,
     nbf: Option<Number>,
+    iat: Option<Number>,
+    jti: Option<String>,
     aud: Option<Audience>,
     iss: Option<String>,
     info: Option<Box<RawValue>>,
@@ -74,7 +79,10 @@ impl Claims {
         grants.extend(channels(self.channels.unwrap_or_default())?);
         let roles = roles(self.roles.unwrap_or_default())?;
         let info = info(self.info)?;
-        Ok(Said { identity: Identity { user: user.into(), info, expires_at, roles, grants }, channel })
+        let issued_at = self.iat.as_ref().map(seconds).transpose()?;
+        let token_id = token_id(self.jti)?;
+        let identity = Identity { user: user.into(), info, expires_at, roles, grants, token_id, issued_at };
+        Ok(Said { identity, channel })
     }
 
     /// When it ends, with the leeway.
@@ -126,7 +134,15 @@ fn seconds(number: &Number) -> Result<u64, AuthError> {
         // A cast of what is too large gives the largest.
         number.as_f64().filter(|seconds| seconds.is_finite() && *seconds >= 0.0).map(|seconds| seconds as u64)
     });
-    whole.ok_or(AuthError::Refused("the token's `exp` and `nbf` are Unix seconds"))
+    whole.ok_or(AuthError::Refused("the token's `exp`, `nbf` and `iat` are Unix seconds"))
+}
+
+/// One that is too long to be kept in a list could not be revoked.
+fn token_id(id: Option<String>) -> Result<Option<Text>, AuthError> {
+    match id {
+        Some(id) if id.len() > MAX_TOKEN_ID_BYTES => Err(AuthError::Refused("the token's `jti` is at most 255 bytes")),
+        id => Ok(id.filter(|id| !id.is_empty()).map(Text::from)),
+    }
 }
 
 fn info(info: Option<Box<RawValue>>) -> Result<Option<Text>, AuthError> {

@@ -76,6 +76,11 @@ impl Source {
         Ok(Self { url, host, port, tls })
     }
 
+    /// Whether whoever is on the way could put other keys in their place.
+    pub fn can_be_forged(&self) -> bool {
+        self.tls.is_none() && !is_loopback(&self.host)
+    }
+
     /// Fetches it.
     pub(super) async fn fetch(&self) -> Result<Bytes, FetchError> {
         timeout(FETCH_TIMEOUT, self.connect_and_ask()).await.unwrap_or(Err(FetchError::Late))

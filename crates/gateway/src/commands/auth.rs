@@ -1,8 +1,9 @@
 //! `auth`: says who one is, or refreshes that on a live session.
 
-use crate::auth::{AuthError, Identity};
+use crate::auth::{AuthError, Identity, REVOKED};
 use crate::local::Local;
 use crate::local::connection::Connection;
+use crate::metrics::Limit;
 use crate::session::{Phase, Session};
 use protocol::{CloseCode, ErrorCode, Refusal, Reply};
 use std::rc::Rc;
@@ -45,27 +46,51 @@ pub(super) fn no_keys() -> Refusal {
     Refusal::new(ErrorCode::Unavailable, "the keys that tokens are checked with cannot be fetched now")
 }
 
+/// Whoever has been nobody until now is one connection more of that user.
 fn accept(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, identity: Identity) {
+    let is_first = connection.state.borrow().session.identity.is_none();
+    if !is_first || local.node.sessions.is_none() || !may_become(&connection.state.borrow().session, &identity) {
+        return become_known(local, connection, id, identity);
+    }
+    super::seat::claim_for(local, connection, identity.user.clone(), move |local, connection| {
+        if local.node.auth.is_revoked(&identity.shown()) {
+            local.release_seat(connection, &identity.user);
+            return answer(local, connection, id, Err(REVOKED));
+        }
+        become_known(local, connection, id, identity);
+    });
+}
+
+fn become_known(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, identity: Identity) {
     let expires_in = identity.expires_in(SystemTime::now());
     let user = identity.user.clone();
-    let changed = {
-        let mut state = connection.state.borrow_mut();
-        let allowed = may_become(&state.session, &identity);
-        if allowed {
-            state.session.identity = Some(Arc::new(identity));
-            state.session.phase = Phase::Ready;
-        }
-        allowed
-    };
-    if !changed {
+    if !may_become(&connection.state.borrow().session, &identity) {
         let refusal =
             Refusal::new(ErrorCode::PermissionDenied, "this connection is another user's already: open a new one");
         return local.refuse(connection, "auth", id, refusal);
+    }
+    if local.node.places.assign_user(&mut connection.place.borrow_mut(), &user).is_err() {
+        return too_many_of_user(local, connection, id);
+    }
+    {
+        let mut state = connection.state.borrow_mut();
+        state.session.identity = Some(Arc::new(identity));
+        state.session.phase = Phase::Ready;
     }
     local.set_expiry(connection, expires_in);
     local.node.metrics.done("auth");
     local.reply(connection, id, Reply::Authed { user, expires_in: expires_in.map(|left| left.as_secs()) });
     local.review(connection);
+}
+
+/// A connection that was without a user cannot stay for that: it is closed as its handshake would have been refused.
+fn too_many_of_user(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>) {
+    local.node.metrics.limits.reached(Limit::ConnectionsPerUser);
+    let message = "this user has as many connections here as a user may";
+    local.refuse(connection, "auth", id, Refusal::new(ErrorCode::LimitExceeded, message));
+    if connection.state.borrow().session.phase == Phase::Connecting {
+        local.close(connection, CloseCode::OverCapacity);
+    }
 }
 
 /// Members and publications bear the user's name, so it stays the same while there are any.

@@ -5,13 +5,14 @@
 
 use super::recover::next_chunk;
 use super::state::{Found, StateOf};
-use super::{COMMAND_TIMEOUT, wait_drained};
+use super::{COMMAND_TIMEOUT, opens, wait_drained};
 use crate::grant::Action;
 use crate::hub::Opening;
 use crate::hub::replay::Chunk;
 use crate::hub::state::Snapshot;
 use crate::local::Local;
 use crate::local::connection::Connection;
+use crate::metrics::Limit;
 use crate::policy::Namespace;
 use crate::session::{Stage, Ticket, Unable};
 use presence::Entry;
@@ -21,12 +22,11 @@ use std::sync::Arc;
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// How a subscription is begun.
-#[derive(Clone, Copy)]
 pub(super) struct Means {
     /// Whether its client is shown as a member where the channel keeps presence.
     pub(super) join: bool,
     /// Its own token, if it has one.
-    pub(super) ticket: Option<Ticket>,
+    pub(super) ticket: Option<Arc<Ticket>>,
 }
 
 /// Begins a subscription; `join` says whether its client is shown as a member where the channel keeps presence.
@@ -56,9 +56,15 @@ pub(super) fn begin_with(
     if allow(Action::History).is_err() {
         subscribe.recover = None;
     }
+    if let Err(refusal) = opens(local, connection, &subscribe.channel) {
+        return local.refuse(connection, "subscribe", id, refusal);
+    }
     let max = local.node.config.worker.channels_per_connection_max;
     let begun = connection.state.borrow_mut().session.begin(&subscribe.channel, max);
     if let Err(unable) = begun {
+        if unable == Unable::TooMany {
+            local.node.metrics.limits.reached(Limit::ChannelsPerConnection);
+        }
         return local.refuse(connection, "subscribe", id, explain(unable, max));
     }
     if let Some(subscription) = connection.state.borrow_mut().session.subscription(&subscribe.channel) {
@@ -224,6 +230,9 @@ impl Begun<'_> {
             return Ok(None);
         }
         let channel = &self.subscribe.channel;
+        if self.local.has_revoked_ticket(self.connection, channel) {
+            return Err(Local::revoked());
+        }
         let (index, live) = {
             let mut hub = self.local.hub.borrow_mut();
             let entry = hub.entry(channel).ok_or_else(Refusal::unavailable)?;

@@ -1,16 +1,25 @@
 //! The public port: HTTP requests, and the handshakes that turn them into connections.
 
 mod address;
+mod arrival;
+mod cors;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod handshake;
 mod origin;
 mod pages;
+mod proxy_protocol;
 mod refusal;
 mod shown;
 
 use crate::api;
 use crate::local::Local;
-use crate::places::Place;
+use crate::metrics::Limit;
+use crate::places::{Place, Unfinished};
+use address::is_trusted;
+use arrival::{Failure, Stream, arrive};
 use bytes::Bytes;
+use cors::Cors;
 use futures_util::future::{FutureExt, LocalBoxFuture};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -18,15 +27,16 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ipnet::IpNet;
-use origin::AllowedOrigin;
+pub use origin::AllowedOrigin;
 use refusal::refuse;
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// The largest head of a request: request line and headers.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
@@ -45,10 +55,14 @@ const MAX_HEADERS: usize = 64;
 pub struct HttpConfig {
     /// Whose pages may connect; none: the same host.
     pub origins: Vec<AllowedOrigin>,
-    /// Whose X-Forwarded-For is believed.
+    /// Whose X-Forwarded-For is believed, and who may speak the PROXY protocol.
     pub trusted_proxies: Vec<IpNet>,
-    /// By when a request's head must have arrived.
+    /// Every connection begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
+    /// By when a request's head must have arrived, the handshake of TLS before it included.
     pub header_timeout: Duration,
+    /// Told to browsers over this node's own TLS: so long they come by HTTPS only.
+    pub hsts: Duration,
 }
 
 type Body = Full<Bytes>;
@@ -59,61 +73,142 @@ struct Visit {
     peer: SocketAddr,
     place: Cell<Option<Place>>,
     is_spare: bool,
+    /// Until it is upgraded; none where its address has too many such.
+    unfinished: Cell<Option<Unfinished>>,
+    is_tls: bool,
 }
 
 /// Serves one accepted stream until it ends or is upgraded.
 pub fn front(local: Rc<Local>, stream: TcpStream, peer: SocketAddr, place: Place) -> LocalBoxFuture<'static, ()> {
     async move {
-        let header_timeout = local.node.config.http.header_timeout;
-        let is_spare = place.is_spare();
-        let visit = Rc::new(Visit { local, peer, is_spare, place: Cell::new(Some(place)) });
-        let service = service_fn(move |request| {
-            let visit = visit.clone();
-            async move { Ok::<_, Infallible>(route(&visit, request).await) }
-        });
-        let connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            // Whoever found no place is answered once.
-            .keep_alive(!is_spare)
-            .header_read_timeout(header_timeout)
-            .max_buf_size(MAX_HEAD_BYTES)
-            .max_headers(MAX_HEADERS)
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades();
-        let mut connection = std::pin::pin!(connection);
-        // Ends with the upgrade, so it bounds only HTTP: a peer that keeps asking, or does not read the answers.
-        let mut ended = timeout(HTTP_TIMEOUT, connection.as_mut()).await;
-        if ended.is_err() {
-            // What has been asked is answered; after that the stream ends.
-            connection.as_mut().graceful_shutdown();
-            ended = timeout(LAST_ANSWER_TIMEOUT, connection).await;
-        }
-        if let Ok(Err(error)) = ended {
-            // What a stranger's HTTP can do wrong has been answered by hyper; there is nobody else to tell.
-            tracing::debug!(%error, "an HTTP connection ended badly");
+        let limit = local.node.config.http.header_timeout;
+        let began = Instant::now();
+        let Some((place, unfinished)) = begin(&local, peer, place) else { return };
+        let arrived = timeout(limit, arrive(&local.node, stream, peer)).await.unwrap_or(Err(Failure::Late));
+        let arrived = match arrived {
+            Ok(arrived) => arrived,
+            Err(failure) => return local.node.metrics.arrival_failure(failure.as_str()),
+        };
+        // Whom a proxy names is counted from here on.
+        let begun = begin_named(&local, peer, arrived.peer, place, unfinished);
+        let Some((place, unfinished)) = begun else { return };
+        // One deadline for all that comes before the first request.
+        let left = limit.saturating_sub(began.elapsed());
+        let (is_spare, is_tls) = (place.is_spare(), matches!(arrived.stream, Stream::Tls(_)));
+        let (place, unfinished) = (Cell::new(Some(place)), Cell::new(unfinished));
+        let visit = Visit { local, peer: arrived.peer, is_spare, is_tls, place, unfinished };
+        match arrived.stream {
+            Stream::Plain(stream) => serve(Rc::new(visit), stream, left, route).await,
+            Stream::Tls(stream) => serve(Rc::new(visit), *stream, left, route).await,
+            Stream::NotTls(stream) => {
+                visit.local.node.metrics.arrival_failure(Failure::NotTls.as_str());
+                // As one who is answered once.
+                serve(Rc::new(Visit { is_spare: true, ..visit }), stream, left, not_tls).await;
+            }
         }
     }
     .boxed_local()
 }
 
+/// Counts the stream among those of its address that have yet to shake hands; one too many is refused in a spare place, or
+/// dropped if there is none. Our own proxies speak for many.
+fn begin(local: &Local, peer: SocketAddr, place: Place) -> Option<(Place, Option<Unfinished>)> {
+    if is_trusted(peer.ip(), &local.node.config.http.trusted_proxies) {
+        return Some((place, Some(Unfinished::default())));
+    }
+    match local.node.places.begin(peer.ip()) {
+        Ok(unfinished) => Some((place, Some(unfinished))),
+        Err(_) => {
+            local.node.metrics.limits.reached(Limit::UnfinishedPerAddress);
+            let spare = local.node.places.take_spare(place);
+            if spare.is_none() {
+                local.node.metrics.streams_dropped.inc();
+            }
+            Some((spare?, None))
+        }
+    }
+}
+
+/// The same for whom a proxy named.
+fn begin_named(
+    local: &Local,
+    peer: SocketAddr,
+    named: SocketAddr,
+    place: Place,
+    unfinished: Option<Unfinished>,
+) -> Option<(Place, Option<Unfinished>)> {
+    if named == peer { Some((place, unfinished)) } else { begin(local, named, place) }
+}
+
+async fn serve<S, A>(visit: Rc<Visit>, stream: S, header_timeout: Duration, answer: A)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: AsyncFn(&Rc<Visit>, Request<Incoming>) -> Response<Body> + Copy + 'static,
+{
+    let is_spare = visit.is_spare;
+    let service = service_fn(move |request| {
+        let visit = visit.clone();
+        async move { Ok::<_, Infallible>(answer(&visit, request).await) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        // Whoever found no place is answered once.
+        .keep_alive(!is_spare)
+        .header_read_timeout(header_timeout)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    // Ends with the upgrade, so it bounds only HTTP: a peer that keeps asking, or does not read the answers.
+    let mut ended = timeout(HTTP_TIMEOUT, connection.as_mut()).await;
+    if ended.is_err() {
+        // What has been asked is answered; after that the stream ends.
+        connection.as_mut().graceful_shutdown();
+        ended = timeout(LAST_ANSWER_TIMEOUT, connection).await;
+    }
+    if let Ok(Err(error)) = ended {
+        // What a stranger's HTTP can do wrong has been answered by hyper; there is nobody else to tell.
+        tracing::debug!(%error, "an HTTP connection ended badly");
+    }
+}
+
+/// Plain HTTP where TLS is spoken.
+async fn not_tls(_: &Rc<Visit>, _: Request<Incoming>) -> Response<Body> {
+    refuse(StatusCode::BAD_REQUEST, "this port speaks TLS: come by https:// or wss://\n")
+}
+
 async fn route(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
     let path = request.uri().path();
-    if let Some(api) = visit.local.node.api.as_ref().filter(|_| api::is_path(path)) {
-        return api::serve(&visit.local.node, api, request).await;
-    }
-    let response = match path {
+    let http = &visit.local.node.config.http;
+    let api = visit.local.node.api.as_ref().filter(|_| api::is_path(path));
+    let mut response = match path {
+        _ if let Some(api) = api => {
+            // Whoever has a key keeps streams as it likes.
+            let admitted = || drop(visit.unfinished.take());
+            api::serve(&visit.local.node, api, request, admitted).await
+        }
+        _ if api::is_path(path) => refuse(StatusCode::NOT_FOUND, "there is no server API without a key (api.key)\n"),
         "/ws" => handshake::native(visit, request).await,
         #[cfg(feature = "echo")]
         "/echo" => handshake::echo(visit, request).await,
         _ if path.starts_with("/raw/") => handshake::raw(visit, request).await,
-        _ if api::is_path(path) => refuse(StatusCode::NOT_FOUND, "there is no server API without a key (api.key)\n"),
-        _ if !matches!(*request.method(), Method::GET | Method::HEAD) => {
-            refuse(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n")
+        _ => {
+            let cors = Cors::of(&http.origins, request.headers(), visit.is_tls);
+            cors.told(match *request.method() {
+                Method::GET | Method::HEAD => pages::page(path),
+                Method::OPTIONS => cors.preflight("GET, HEAD"),
+                _ => refuse(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n"),
+            })
         }
-        _ => pages::page(path),
     };
+    if visit.is_tls && !http.hsts.is_zero() {
+        let max_age = HeaderValue::try_from(format!("max-age={}", http.hsts.as_secs()));
+        max_age.into_iter().for_each(|value| drop(response.headers_mut().insert("strict-transport-security", value)));
+    }
     let status = response.status();
-    if status.is_client_error() || status.is_server_error() {
+    // The server API counts its own.
+    if api.is_none() && (status.is_client_error() || status.is_server_error()) {
         visit.local.node.metrics.http_refusals.with_label_values(&[status.as_str()]).inc();
     }
     response

@@ -1,7 +1,7 @@
 //! One connection: its socket, what it has half read, what waits for it, and its session.
 
 use super::timers::Tick;
-use crate::limit::Bucket;
+use crate::limit::Buckets;
 use crate::outbox::{Flushed, Outbox};
 use crate::places::Place;
 use crate::session::Session;
@@ -33,7 +33,8 @@ pub struct Connection {
     /// Every message is sent back as it is: for the conformance suite.
     #[cfg(feature = "echo")]
     pub is_echo: bool,
-    _place: Place,
+    /// Its place among the node's connections, and among its user's.
+    pub place: RefCell<Place>,
 }
 
 /// What changes in a connection's life.
@@ -45,8 +46,10 @@ pub struct State {
     pub reader: Reader,
     /// What has not left yet.
     pub outbox: Outbox,
-    /// How fast it may speak.
-    pub bucket: Bucket,
+    /// What the stream has taken from it and the kernel not from the stream: see [`Socket::unsent_bytes`].
+    pub unsent_bytes: usize,
+    /// How fast it may do what.
+    pub buckets: Buckets,
     /// Messages that could not be understood.
     pub bad_messages: u32,
     /// Timers.
@@ -87,6 +90,10 @@ pub struct Times {
     pub heard: Tick,
     /// When a ping went out, if nothing has been read since.
     pub pinged: Option<Tick>,
+    /// When a message last came.
+    pub spoke: Tick,
+    /// Since when the message, or else the frame, has been coming that is not finished.
+    pub message_began: Option<Tick>,
     /// By when the session must have left its phase (`Connecting` and `Closing`).
     pub phase_ends: Option<Tick>,
     /// When the token ends.
@@ -126,12 +133,13 @@ pub struct Opened {
 
 impl Connection {
     /// A connection that has said and heard nothing yet.
-    pub fn new(number: u64, opened: Opened, bucket: Bucket, times: Times) -> Self {
+    pub fn new(number: u64, opened: Opened, buckets: Buckets, times: Times) -> Self {
         let state = State {
             session: opened.session,
             reader: Reader::default(),
             outbox: Outbox::default(),
-            bucket,
+            unsent_bytes: 0,
+            buckets,
             bad_messages: 0,
             times,
             is_dirty: false,
@@ -152,7 +160,7 @@ impl Connection {
             task: OnceCell::new(),
             #[cfg(feature = "echo")]
             is_echo: opened.is_echo,
-            _place: opened.place,
+            place: RefCell::new(opened.place),
         }
     }
 
@@ -175,7 +183,10 @@ impl Connection {
             written.bytes += taken as u64;
             Ok(taken)
         })?;
-        Ok((flushed, written))
+        // Also what the stream itself holds back has to leave before anybody may rest.
+        let has_left = flushed == Flushed::All && self.socket.try_flush()?;
+        self.state.borrow_mut().unsent_bytes = self.socket.unsent_bytes();
+        Ok((if has_left { Flushed::All } else { Flushed::Blocked }, written))
     }
 }
 

@@ -2,6 +2,7 @@
 //! the worker's loops drive it. One thread, no locks.
 
 pub mod connection;
+pub mod dismissal;
 pub mod ending;
 pub mod flushing;
 pub mod heartbeat;
@@ -10,7 +11,7 @@ pub mod shedding;
 pub mod timers;
 
 use crate::hub::Hub;
-use crate::limit::Bucket;
+use crate::limit::Buckets;
 use crate::node::Node;
 use crate::outbox::Meter;
 use crate::websocket::Frames;
@@ -132,14 +133,16 @@ impl Local {
             // The first ping comes after half to one interval, or connections that came together would stay together.
             heard: now.saturating_sub(fastrand::u32(0..=interval / 2)),
             pinged: None,
+            spoke: now,
+            message_began: None,
             phase_ends: connecting.then(|| now + ticks(self.node.config.auth.timeout)),
             expires: None,
             expiry_told: false,
             due: Tick::MAX,
         };
-        let bucket = Bucket::full(&config.message_rate, self.now_ms());
+        let buckets = Buckets::full(&config.rates, self.now_ms());
         let identity = opened.session.identity.clone();
-        let connection = Rc::new(Connection::new(self.number(), opened, bucket, times));
+        let connection = Rc::new(Connection::new(self.number(), opened, buckets, times));
         self.connections.borrow_mut().insert(connection.number, connection.clone());
         self.node.shedding.opened(self.index);
         let dialect = connection.dialect.name();

@@ -78,6 +78,7 @@ fn handle(local: &Rc<Local>, mail: Mail) -> Option<CloseCode> {
                 }
             }
             Item::Order(order) => commands::take_order(local, *order),
+            Item::Revoked => local.end_revoked(),
             Item::Shed { shed, share } => local.begin_shedding(shed, share),
             Item::Wave { shed, count } => local.close_wave(&shed, count),
             Item::ShedEnds { shed, closes_rest } => local.end_shedding(&shed, closes_rest),

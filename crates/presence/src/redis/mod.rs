@@ -12,6 +12,7 @@
 //! A lease may end while its node lives: it stood still, or was cut off. It then goes on under another name (`tenure`), so
 //! that what it writes anew cannot be taken for what is being removed. Its joins are told anew if it has been reaped.
 
+mod changes;
 mod flight;
 mod keeper;
 mod lease;
@@ -30,7 +31,7 @@ mod turns;
 mod waiting;
 mod walk;
 
-use crate::{ChannelsPage, Cursor, Entry, Living, Presence, PresenceConfig, PresenceMetrics, Unavailable};
+use crate::{ChannelsPage, Cursor, Entry, Living, Presence, PresenceConfig, PresenceMetrics, Unavailable, Watch};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use keeper::Keeper;
@@ -147,6 +148,11 @@ impl Presence for RedisPresence {
             keeper.abort();
         }
         .boxed()
+    }
+
+    fn watch(&self, watcher: Arc<dyn Watch>) {
+        // Told once.
+        let _ = self.shared.watcher.set(watcher);
     }
 
     fn measure(&self) {

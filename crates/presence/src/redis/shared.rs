@@ -5,13 +5,13 @@ use super::ledger::Ledger;
 use super::scripts::Scripts;
 use super::standing::Standing;
 use super::waiting::Answer;
-use crate::{Entry, PresenceConfig, PresenceMetrics, Unavailable};
+use crate::{Entry, PresenceConfig, PresenceMetrics, Unavailable, Watch};
 use futures_util::FutureExt;
 use link::{Lane, LaneError, Link};
 use protocol::Channel;
 use redis::{Pipeline, ServerErrorKind, Value};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -59,6 +59,8 @@ pub(super) struct Shared {
     pub(super) metrics: PresenceMetrics,
     /// Something was stated.
     pub(super) stated: Notify,
+    /// Told of every change that this node's writes made.
+    pub(super) watcher: OnceLock<Arc<dyn Watch>>,
     ledger: Mutex<Ledger>,
     /// What the node says of itself.
     about: Mutex<String>,
@@ -78,6 +80,7 @@ impl Shared {
             standing: Mutex::new(Standing::new(config.lease, pace.settle_min)),
             is_unlisted: AtomicBool::new(false),
             stated: Notify::new(),
+            watcher: OnceLock::new(),
             link,
             config,
             pace,

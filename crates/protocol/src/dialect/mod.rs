@@ -4,6 +4,7 @@
 //! [`Messages`], so that the same code serves WebSocket frames, a stream of events or a polling answer.
 
 pub mod json;
+pub mod msgpack;
 pub mod raw;
 
 use crate::{Channel, CloseCode, Outgoing, Refusal, Request};
@@ -23,6 +24,8 @@ pub trait Messages {
     fn text(&mut self, write: &mut dyn FnMut(&mut Vec<u8>));
     /// One binary message.
     fn binary(&mut self, bytes: &[u8]);
+    /// One binary message, written into the given buffer like a text.
+    fn binary_with(&mut self, write: &mut dyn FnMut(&mut Vec<u8>));
     /// The end of the connection: this dialect has no other way to say what it was asked to say.
     fn close(&mut self, code: CloseCode);
 }
@@ -43,6 +46,8 @@ pub enum Dialect {
     Json,
     /// `/raw/{channel}`: every message is published to the channel and delivered verbatim.
     Raw(raw::Raw),
+    /// `gateway.v1.msgpack`: the native words as MessagePack.
+    Msgpack,
 }
 
 /// How publications are encoded: connections of the same kind share the same bytes.
@@ -52,11 +57,13 @@ pub enum Encoding {
     Json,
     /// See [`raw`].
     Raw,
+    /// See [`msgpack`].
+    Msgpack,
 }
 
 impl Encoding {
     /// Every encoding, in the order of [`Encoding::index`].
-    pub const ALL: [Self; 2] = [Self::Json, Self::Raw];
+    pub const ALL: [Self; 3] = [Self::Json, Self::Raw, Self::Msgpack];
 
     /// A dense number, to index a table by.
     pub const fn index(self) -> usize {
@@ -66,7 +73,7 @@ impl Encoding {
     /// Whether a client can be told that it missed something, and stays.
     pub const fn tells_gaps(self) -> bool {
         match self {
-            Self::Json => true,
+            Self::Json | Self::Msgpack => true,
             Self::Raw => false,
         }
     }
@@ -76,6 +83,7 @@ impl Encoding {
         match self {
             Self::Json => json::encode(outgoing, out),
             Self::Raw => raw::encode(outgoing, out),
+            Self::Msgpack => msgpack::encode(outgoing, out),
         }
     }
 
@@ -84,16 +92,23 @@ impl Encoding {
         match self {
             Self::Json => json::encode_publication(channel, publication, out),
             Self::Raw => raw::encode_payload(&publication.data, out),
+            Self::Msgpack => msgpack::encode_publication(channel, publication, out),
         }
     }
 }
 
 impl Dialect {
+    /// The dialect that a subprotocol names on `/ws`.
+    pub fn native(subprotocol: &str) -> Option<Self> {
+        [Self::Json, Self::Msgpack].into_iter().find(|dialect| dialect.subprotocol() == subprotocol)
+    }
+
     /// The name of the dialect: a closed set, so it also serves as a metric's label.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Json => "json",
             Self::Raw(_) => "raw",
+            Self::Msgpack => "msgpack",
         }
     }
 
@@ -102,6 +117,7 @@ impl Dialect {
         match self {
             Self::Json => "gateway.v1.json",
             Self::Raw(_) => "gateway.v1.raw",
+            Self::Msgpack => "gateway.v1.msgpack",
         }
     }
 
@@ -110,6 +126,7 @@ impl Dialect {
         match self {
             Self::Json => Encoding::Json,
             Self::Raw(_) => Encoding::Raw,
+            Self::Msgpack => Encoding::Msgpack,
         }
     }
 
@@ -118,6 +135,7 @@ impl Dialect {
         match self {
             Self::Json => json::decode(message, each),
             Self::Raw(raw) => each(Ok(raw.decode(message))),
+            Self::Msgpack => msgpack::decode(message, each),
         }
     }
 }

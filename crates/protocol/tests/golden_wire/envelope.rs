@@ -6,10 +6,11 @@ use bytes::Bytes;
 use protocol::envelope::{
     Envelope, Membership, decode_record, encode_membership, encode_publications, encode_record, encode_renewed,
 };
-use protocol::{Cause, Epoch, Order, Origin, Payload, Publication};
+use protocol::order::Whom;
+use protocol::{Cause, Channel, CloseCode, Epoch, Order, Origin, Payload, Publication};
 
 #[derive(Debug, PartialEq)]
-enum BetweenNodes {
+pub(crate) enum BetweenNodes {
     Envelope(Envelope),
     Order(Order),
 }
@@ -22,6 +23,9 @@ golden_files! { BetweenNodes:
     OnTopic(Envelope::Renewed) => "envelope-renewed.hex",
     ToNode(Order::Message { .. }) => "order-message.hex",
     ToNode(Order::Answer { .. }) => "order-answer.hex",
+    ToNode(Order::Disconnect { .. }) => "order-disconnect.hex",
+    ToNode(Order::Revoked) => "order-revoked.hex",
+    ToNode(Order::Prove { .. }) => "order-prove.hex",
 }
 
 fn positioned(first: u64, publications: Vec<Publication>) -> BetweenNodes {
@@ -57,6 +61,7 @@ fn samples() -> Vec<BetweenNodes> {
     let order = |connection, ticket, answer_to: &str, message| {
         ToNode(Order::Message { connection, ticket, answer_to: answer_to.into(), message })
     };
+    let disconnect = |whom, code| ToNode(Order::Disconnect { whom, code });
     vec![
         positioned(1, vec![hello()]),
         positioned(42, vec![full(), silent_text(), bare(binary()), empty()]),
@@ -73,6 +78,11 @@ fn samples() -> Vec<BetweenNodes> {
         order(u64::MAX, 0, "n1.a", bare(binary())),
         ToNode(Order::Answer { ticket: 9, delivered: true }),
         ToNode(Order::Answer { ticket: 9, delivered: false }),
+        disconnect(Whom::Connection(7), CloseCode::Replaced),
+        disconnect(Whom::User("ann".into()), CloseCode::Disconnected),
+        disconnect(Whom::Channel(Channel::new("chat").unwrap()), CloseCode::Reset),
+        ToNode(Order::Revoked),
+        ToNode(Order::Prove { connection: 7 }),
     ]
 }
 

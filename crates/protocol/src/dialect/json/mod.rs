@@ -3,9 +3,14 @@
 mod decode;
 mod encode;
 mod fields;
+mod notation;
 mod readable;
 
 pub use decode::{DEFAULT_HISTORY_LIMIT, MAX_BATCH, decode};
 pub use encode::{encode, encode_publication};
 pub use fields::MAX_NAME_BYTES;
+
+pub(super) use decode::{OnlyId, malformed, request};
+pub(super) use encode::{Notation, Object, write, write_publication};
+pub(super) use fields::{Fields, Place, Written, number};
 pub use readable::{MAX_DATA_DEPTH, check_readable};

@@ -1,0 +1,34 @@
+//! The readers of what a request shows, opened to the crate `fuzz`.
+
+use super::origin::AllowedOrigin;
+use super::{address, origin, shown};
+use crate::auth::AuthConfig;
+use http::{HeaderMap, Uri};
+use ipnet::IpNet;
+use std::net::IpAddr;
+
+/// What a path or query says, decoded.
+pub fn percent_decoded(text: &str) -> Option<String> {
+    shown::percent_decoded(text)
+}
+
+/// The first value of a name in the query.
+pub fn query(uri: &Uri, name: &str) -> Option<String> {
+    shown::query(uri, name)
+}
+
+/// The token that a request shows; an error where it shows two.
+#[expect(clippy::result_unit_err, reason = "there is one reason")]
+pub fn token(auth: &AuthConfig, headers: &HeaderMap, uri: &Uri) -> Result<Option<String>, ()> {
+    shown::token(auth, headers, uri).map_err(drop)
+}
+
+/// Whether a page of this Origin may connect.
+pub fn is_allowed(allowed: &[AllowedOrigin], headers: &HeaderMap, is_tls: bool) -> bool {
+    origin::is_allowed(allowed, headers, is_tls)
+}
+
+/// Where a request comes from.
+pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    address::client_address(peer, headers, trusted)
+}
