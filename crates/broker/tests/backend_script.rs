@@ -1,4 +1,4 @@
-//! deploy/publish.lua, by which backends publish without a gateway, does what the gateways do.
+//! deploy/publishing/publish.lua, by which backends publish without a gateway, does what the gateways do.
 
 #![allow(clippy::unwrap_used, reason = "a test may end where its expectation does")]
 
@@ -11,7 +11,7 @@ use redis::{RedisResult, Script};
 use std::time::Duration;
 use support::{Node, channel, kept, keyed, passing, redis_node, until};
 
-const SCRIPT: &str = include_str!("../../../deploy/publish.lua");
+const SCRIPT: &str = include_str!("../../../deploy/publishing/publish.lua");
 const OF_THE_NODES: &str = include_str!("../src/redis/publish.lua");
 
 /// Publishes as a backend does.
@@ -43,7 +43,7 @@ fn it_holds_the_script_of_the_nodes_letter_for_letter() {
     let rest = SCRIPT.split_once(begins).expect("the nodes' script has a beginning").1;
     assert!(
         rest.starts_with(&format!("{OF_THE_NODES}end\n")),
-        "copy broker/src/redis/publish.lua into deploy/publish.lua"
+        "copy broker/src/redis/publish.lua into deploy/publishing/publish.lua"
     );
 }
 

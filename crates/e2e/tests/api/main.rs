@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end where its expectation does")]
 
+mod dismissing;
 mod document;
 mod doors;
 mod publishing;

@@ -4,6 +4,7 @@
 //! those about data (`events`, `schema`, `max_message`, what history and state keep) do.
 
 mod channels;
+mod dismissals;
 mod endpoint;
 mod history;
 mod keys;
@@ -97,7 +98,9 @@ pub async fn serve(
     let found = find(request.method(), request.uri().path());
     let label = if let Found::Route(route) = &found { route.path } else { NO_ROUTE };
     let response = match found {
-        Found::Route(route) => carry_out(node, api, route, request, admitted).await.unwrap_or_else(|problem| problem.answer()),
+        Found::Route(route) => {
+            carry_out(node, api, route, request, admitted).await.unwrap_or_else(|problem| problem.answer())
+        }
         Found::OtherMethod(allowed) => {
             let detail = format!("this path is for {allowed}");
             let mut response = Problem::new(Code::MethodNotAllowed, detail).answer();

@@ -187,7 +187,8 @@ mod tests {
             let path = format!("{PREFIX}{}", route.path);
             let operation = &document["paths"][&path][route.method.as_str().to_lowercase()];
             assert_eq!(operation["summary"], route.summary, "{path}");
-            let schema = &operation["responses"]["200"]["content"]["application/json"]["schema"];
+            let schema =
+                &operation["responses"][route.statuses[0].0.to_string()]["content"]["application/json"]["schema"];
             assert!(!schema.is_null(), "{path}");
         }
         let text = document.to_string();

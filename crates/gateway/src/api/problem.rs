@@ -92,7 +92,7 @@ impl Code {
                 ErrorCode::TooLarge => "That is too large",
                 ErrorCode::RateLimited => "That is too fast",
                 ErrorCode::LimitExceeded => "A limit is reached",
-                ErrorCode::Unavailable => "Redis cannot be reached; nothing was done",
+                ErrorCode::Unavailable => "Redis cannot be reached",
                 ErrorCode::UnknownOutcome => "It is not known whether that was done",
                 ErrorCode::Internal => "A fault of the gateway",
             },

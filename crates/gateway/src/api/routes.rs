@@ -1,7 +1,7 @@
 //! The one table of routes: the router and the document are both made from it.
 
 use super::endpoint::Route;
-use super::{channels, history, nodes, openapi, presence, publish};
+use super::{channels, dismissals, history, nodes, openapi, presence, publish};
 use http::Method;
 use std::sync::LazyLock;
 
@@ -18,6 +18,9 @@ static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
         Route::of::<channels::Channels>(),
         Route::of::<nodes::Counts>(),
         Route::of::<nodes::Nodes>(),
+        Route::of::<dismissals::Disconnect>(),
+        Route::of::<dismissals::Revoke>(),
+        Route::of::<dismissals::Revocations>(),
         Route::of::<openapi::Document>(),
     ]
 });
