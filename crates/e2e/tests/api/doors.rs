@@ -1,9 +1,12 @@
 //! Who gets in, and what is answered before anything is done.
 
 use crate::{KEY, cluster, detail, get, post, post_with, problem};
-use e2e::{Backend, Cluster, request};
+use e2e::{Backend, Cluster, PATIENCE, request};
 use serde_json::json;
 use std::io::Write;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 #[tokio::test]
 async fn without_a_key_in_the_configuration_there_is_no_api() {
@@ -102,8 +105,7 @@ async fn a_body_is_bounded_and_so_is_what_a_payload_may_be() {
     let chunked = format!("{:x}\r\n{large}\r\n0\r\n\r\n", large.len());
     let headers = format!("x-api-key: {KEY}\r\ntransfer-encoding: chunked\r\n");
     let stream = async {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let mut stream = tokio::net::TcpStream::connect(cluster.address(0)).await.expect("a stream");
+        let mut stream = TcpStream::connect(cluster.address(0)).await.expect("a stream");
         let head = format!("POST /api/v1/publish HTTP/1.1\r\nhost: x\r\n{headers}\r\n");
         stream.write_all(head.as_bytes()).await.expect("written");
         // The node may have answered and closed before it has all of it.
@@ -123,26 +125,48 @@ async fn a_body_is_bounded_and_so_is_what_a_payload_may_be() {
 
 #[tokio::test]
 async fn a_node_answers_so_many_at_once_and_tells_the_others_to_come_back() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let key = format!("api.key={KEY}");
     let cluster = Cluster::of(1, Backend::Memory).settings(&[&key, "api.requests=1"]).start().await;
-    let mut first = tokio::net::TcpStream::connect(cluster.address(0)).await.expect("a stream");
-    let head = format!(
-        "POST /api/v1/publish HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\nexpect: 100-continue\r\ncontent-length: 26\r\n\r\n"
-    );
-    first.write_all(head.as_bytes()).await.expect("written");
-    let mut go_on = [0; 25];
-    first.read_exact(&mut go_on).await.expect("it is being read");
-    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let mut first = begin(&cluster).await;
     let answer = get(&cluster, 0, "counts").await;
     assert_eq!(problem(&answer), (503, "over_capacity".to_owned()));
     let stranger = request(cluster.address(0), "GET", "/api/v1/counts", "", "").await;
     assert_eq!(stranger.status, 401, "a stranger waits for nothing");
-    first.write_all(b"{\"channel\":\"a\",\"data\":\"b\"}").await.expect("written");
-    let mut status = [0; 12];
-    first.read_exact(&mut status).await.expect("an answer");
-    assert_eq!(&status, b"HTTP/1.1 200");
+    assert_eq!(end(&mut first).await, "HTTP/1.1 200");
     assert_eq!(get(&cluster, 0, "counts").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_node_that_stops_answers_what_it_has_been_asked() {
+    let mut cluster = cluster(1, Backend::Memory).await;
+    let mut first = begin(&cluster).await;
+    let stopped = cluster.stopping(0);
+    // Its port is closed before it waits for what is under way.
+    let refused = async { while TcpStream::connect(cluster.address(0)).await.is_ok() {} };
+    timeout(PATIENCE, refused).await.expect("it takes nobody new");
+    assert_eq!(end(&mut first).await, "HTTP/1.1 200");
+    timeout(PATIENCE, stopped).await.expect("it ends");
+}
+
+/// Begins to publish: the node waits for the body.
+async fn begin(cluster: &Cluster) -> TcpStream {
+    let mut stream = TcpStream::connect(cluster.address(0)).await.expect("a stream");
+    let head = format!(
+        "POST /api/v1/publish HTTP/1.1\r\nhost: x\r\nx-api-key: {KEY}\r\nexpect: 100-continue\r\ncontent-length: 29\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.expect("written");
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).await.expect("it is being read");
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream
+}
+
+/// Sends the body; the beginning of the answer.
+async fn end(stream: &mut TcpStream) -> String {
+    stream.write_all(b"{\"channel\":\"room:a\",\"data\":1}").await.expect("written");
+    let mut status = vec![0; 12];
+    stream.read_exact(&mut status).await.expect("an answer");
+    String::from_utf8(status).expect("text")
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What a backend publishes reaches subscribers on all nodes, and it is told honestly what became of it.
 
-use crate::{KEY, NAMESPACES, body, cluster, get, post, post_with, problem};
+use crate::{KEY, NAMESPACES, body, cluster, detail, get, post, post_with, problem};
 use e2e::{Backend, Cluster, PATIENCE, on_both};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -66,14 +66,15 @@ async fn a_broadcast_has_an_outcome_for_each_channel(backend: Backend) {
         ["all", "all"]
     );
     let some =
-        post(&cluster, 0, "broadcast", &json!({"channels": ["room:1", "closed:1", "a b"], "data": "some"})).await;
+        post(&cluster, 0, "broadcast", &json!({"channels": ["room:1", "closed:1", "elsewhere"], "data": "some"})).await;
     assert_eq!(some.status, 207, "{some:?}");
     let outcomes = body(&some);
     assert_eq!(outcomes["failed"], 2);
     assert_eq!(outcomes["outcomes"][1]["error"]["code"], "permission_denied");
-    assert_eq!(outcomes["outcomes"][2]["error"]["status"], 400);
+    assert_eq!(outcomes["outcomes"][2]["error"]["status"], 404);
     assert_eq!(reader.next_publication().await["data"], "some");
-    for wrong in [json!({"channels": [], "data": 1}), json!({"channels": ["a", "a"], "data": 1})] {
+    for wrong in [json!([]), json!(["a", "a"]), json!(["room:1", "a b"])] {
+        let wrong = json!({"channels": wrong, "data": 1});
         assert_eq!(problem(&post(&cluster, 0, "broadcast", &wrong).await).0, 400);
     }
 }
@@ -98,8 +99,16 @@ async fn a_batch_goes_in_order_and_each_publication_stands_for_itself(backend: B
     assert_eq!(reader.next_publication().await["data"], "goes on");
     let too_many: Vec<Value> = (0..1001).map(|n| json!({"channel": "room:1", "data": n})).collect();
     assert_eq!(problem(&post(&cluster, 0, "batch", &json!({"publications": too_many})).await).0, 400);
-    let malformed = json!({"publications": [{"channel": "room:1", "data": 1}, ["room:1", 2]]});
-    assert_eq!(problem(&post(&cluster, 0, "batch", &malformed).await).0, 400);
+    for malformed in [
+        json!(["room:1", 2]),
+        json!({"channel": "a b", "data": 2}),
+        json!({"channel": "room:1", "data": 2, "event": ""}),
+    ] {
+        let batch = json!({"publications": [{"channel": "room:1", "data": "never"}, malformed]});
+        let refused = post(&cluster, 0, "batch", &batch).await;
+        assert_eq!(problem(&refused).0, 400, "{refused:?}");
+        assert!(malformed.is_array() || detail(&refused).contains("publications[1]: "), "{refused:?}");
+    }
     reader.hears_nothing().await;
 }
 

@@ -37,6 +37,8 @@ async fn history_is_read_in_parts_both_ways(backend: Backend) {
         }
         assert_eq!(read, expected);
     }
+    let before_all = body(&get(&cluster, 0, "history?channel=room:1&since=0&reverse=true").await);
+    assert_eq!(before_all["publications"], json!([]));
     let stale = body(&get(&cluster, 0, "history?channel=room:1&since=9&epoch=another").await);
     assert_eq!(stale["publications"].as_array().map(Vec::len), Some(10), "an offset of another life says nothing");
 }

@@ -40,6 +40,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than anything takes that is asked of broker and presence: a fault otherwise.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// The longest `Idempotency-Key`: a batch adds each publication's place to it.
+const IDEMPOTENCY_KEY_MAX: usize = 240;
+
 /// The label of requests that found no route.
 const NO_ROUTE: &str = "none";
 
@@ -183,10 +186,11 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
 /// As the draft of the IETF has it, a quoted string; most write it without the quotes.
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    let wrong = || Problem::bad_request("`Idempotency-Key` is 1 to 255 characters of printable ASCII");
+    let wrong = || Problem::bad_request("`Idempotency-Key` is 1 to 240 characters of printable ASCII without spaces");
     let text = value.to_str().map_err(|_| wrong())?.trim();
     let inner = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
-    values::name("Idempotency-Key", inner.to_owned()).map(Some).map_err(|_| wrong())
+    let fits = (1..=IDEMPOTENCY_KEY_MAX).contains(&inner.len()) && inner.bytes().all(|byte| byte.is_ascii_graphic());
+    if fits { Ok(Some(inner.to_owned())) } else { Err(wrong()) }
 }
 
 /// An answer that nobody keeps.

@@ -98,7 +98,7 @@ fn operation(route: &Route, problem: &Schema, generator: &mut SchemaGenerator) -
                 "in": "header",
                 "required": false,
                 "description": "The same as `key` in the body.",
-                "schema": {"type": "string", "minLength": 1, "maxLength": 240, "pattern": "^[!-~]+$"},
+                "schema": {"type": "string", "minLength": 1, "maxLength": super::IDEMPOTENCY_KEY_MAX, "pattern": "^[!-~]+$"},
             }]);
         }
     }

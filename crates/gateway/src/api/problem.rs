@@ -156,6 +156,11 @@ impl Problem {
         Self::new(Code::Refused(ErrorCode::BadRequest), detail)
     }
 
+    /// The same, of a part of what was asked.
+    pub(super) fn at(self, part: &str) -> Self {
+        Self { detail: format!("{part}: {}", self.detail).into(), ..self }
+    }
+
     /// As it is written.
     pub(super) fn written(&self) -> Written {
         Written {

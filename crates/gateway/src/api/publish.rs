@@ -9,7 +9,7 @@ use crate::local::unix_ms;
 use crate::node::Node;
 use broker::PublishError;
 use http::{Method, StatusCode};
-use protocol::{ErrorCode, Payload, Position, Publication, Refusal, Text};
+use protocol::{Channel, ErrorCode, Payload, Position, Publication, Refusal, Text};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -138,7 +138,7 @@ impl Endpoint for Publish {
     async fn run(node: Arc<Node>, one: One, header: Option<String>) -> Done<Outcome> {
         let key = one_key(one.key, header)?;
         let what = What::new(&node, &one.data, one.event, one.retain, one.volatile)?;
-        let publish = what.to(&node, &one.channel, key)?;
+        let publish = what.to(&node, values::channel(&one.channel)?, key)?;
         let outcome = carry_out(&node, vec![Ok(publish)]).await.pop();
         // One publication, one outcome.
         let position = outcome.unwrap_or_else(|| Err(problem(PublishError::UnknownOutcome)))?;
@@ -171,7 +171,9 @@ impl Endpoint for Broadcast {
                 format!("`data` times `channels` is more than {BROADCAST_BYTES_MAX} bytes: take several broadcasts");
             return Err(Problem::new(Code::Refused(ErrorCode::TooLarge), detail));
         }
-        let batch = many.channels.iter().map(|channel| what.to(&node, channel, key.clone())).collect();
+        let channels: Vec<Channel> =
+            many.channels.iter().map(|name| values::channel(name)).collect::<Result<_, _>>()?;
+        let batch = channels.into_iter().map(|channel| what.to(&node, channel, key.clone())).collect();
         let outcomes = carry_out(&node, batch).await;
         several(many.channels, &outcomes)
     }
@@ -193,9 +195,14 @@ impl Endpoint for Batch {
         check_count("publications", several_asked.publications.len())?;
         let (mut channels, mut batch) = (Vec::new(), Vec::new());
         for (index, Object(one)) in several_asked.publications.into_iter().enumerate() {
+            let at = |problem: Problem| problem.at(&format!("publications[{index}]"));
+            let channel = values::channel(&one.channel).map_err(at)?;
             let key = one.key.or_else(|| header.as_ref().map(|header| format!("{header}/{index}")));
-            let what = What::new(&node, &one.data, one.event, one.retain, one.volatile);
-            batch.push(what.and_then(|what| what.to(&node, &one.channel, named("key", key)?)));
+            let key = named("key", key).map_err(at)?;
+            batch.push(match What::new(&node, &one.data, one.event, one.retain, one.volatile) {
+                Err(problem) if problem.code == Code::Refused(ErrorCode::BadRequest) => return Err(at(problem)),
+                what => what.and_then(|what| what.to(&node, channel, key)),
+            });
             channels.push(one.channel);
         }
         let outcomes = carry_out(&node, batch).await;
@@ -229,8 +236,7 @@ impl What {
     }
 
     /// The same for a channel, if its namespace takes it.
-    fn to(&self, node: &Node, channel: &str, key: Option<String>) -> Result<broker::Publish, Problem> {
-        let channel = values::channel(channel)?;
+    fn to(&self, node: &Node, channel: Channel, key: Option<String>) -> Result<broker::Publish, Problem> {
         let Some(namespace) = node.config.policy.namespace(&channel) else {
             return Err(Refusal::new(ErrorCode::UnknownChannel, "no namespace takes this channel").into());
         };
