@@ -7,14 +7,19 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use std::fmt::Debug;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
-pub(crate) type Stream = WebSocketStream<TcpStream>;
+/// TCP, or TLS over it.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send + Debug {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + Debug> Duplex for S {}
+
+pub(crate) type Stream = WebSocketStream<Box<dyn Duplex>>;
 
 /// How many messages a failure shows.
 const RECENT: usize = 6;

@@ -13,6 +13,7 @@ mod node;
 pub mod packed;
 mod raw_socket;
 mod road;
+pub mod tls;
 pub mod tokens;
 
 pub use client::Client;

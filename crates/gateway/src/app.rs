@@ -2,6 +2,7 @@
 
 use crate::about;
 use crate::admin::{self, Admin};
+use crate::cluster_rates::{ClusterRates, MemoryRates};
 use crate::config::Config;
 use crate::descriptors;
 use crate::drain;
@@ -16,7 +17,7 @@ use broker::memory::{MemoryBroker, MemoryStore};
 use broker::metrics::BrokerMetrics;
 use broker::redis::RedisBroker;
 use futures_util::future::select_all;
-use link::{Link, LinkMetrics};
+use link::{Buckets, Link, LinkMetrics};
 use presence::memory::{MemoryPresence, MemoryRoster};
 use presence::metrics::PresenceMetrics;
 use presence::redis::RedisPresence;
@@ -70,6 +71,7 @@ pub struct MemoryCluster {
     store: MemoryStore,
     roster: MemoryRoster,
     users: MemoryUsers,
+    rates: MemoryRates,
 }
 
 impl Default for MemoryCluster {
@@ -77,7 +79,7 @@ impl Default for MemoryCluster {
         let store = MemoryStore::default();
         let topics = store.clone();
         let roster = MemoryRoster::new(Arc::new(move |channel, change| topics.announce(channel, &change)));
-        Self { store, roster, users: MemoryUsers::default() }
+        Self { store, roster, users: MemoryUsers::default(), rates: MemoryRates::default() }
     }
 }
 
@@ -165,16 +167,19 @@ fn shares(
             presence: Arc::new(MemoryPresence::attach(&memory.roster, name, config.presence.clone())),
             revocations: Arc::new(MemoryRevocations::attach(users, revoking, metrics.clone())),
             sessions: seats.map(|seats| Arc::new(MemorySessions::attach(users, name, seats, metrics)) as _),
+            cluster_rates: Some(ClusterRates::Memory(memory.rates.clone())),
         });
     };
     let link = Link::new(redis, LinkMetrics::new(registry)?)?;
     let broker_metrics = BrokerMetrics::new(registry)?;
     let presence_metrics = PresenceMetrics::new(registry)?;
+    let has_rates = config.policy.namespaces().iter().any(|namespace| namespace.rules.needs_cluster());
     Ok(Shares {
         broker: Arc::new(RedisBroker::start(link.clone(), name, sink, &config.broker, broker_metrics)),
         presence: Arc::new(RedisPresence::start(link.clone(), name, config.presence.clone(), presence_metrics)),
         revocations: Arc::new(RedisRevocations::start(&link, revoking, metrics.clone())),
         sessions: seats.map(|seats| Arc::new(RedisSessions::start(&link, name, seats, metrics)) as _),
+        cluster_rates: has_rates.then(|| ClusterRates::Redis(Buckets::start(&link))),
     })
 }
 

@@ -4,6 +4,7 @@ use crate::admission::Admission;
 use crate::api::Api;
 use crate::auth::Auth;
 use crate::budget::Budget;
+use crate::cluster_rates::ClusterRates;
 use crate::config::Config;
 use crate::crowd::Crowd;
 use crate::descriptors;
@@ -63,6 +64,8 @@ pub struct Node {
     pub messages_per_user: Option<Crowd<Text>>,
     /// What all clients together may make this node hold.
     pub budget: Budget,
+    /// What users may publish on all nodes together, where namespaces limit that.
+    pub cluster_rates: Option<ClusterRates>,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// Where deliveries go.
@@ -83,6 +86,8 @@ pub struct Shares {
     pub revocations: Arc<dyn Revocations>,
     /// Counts the connections of each user, where that is asked for.
     pub sessions: Option<Arc<dyn Sessions>>,
+    /// Counts what users publish on all nodes together.
+    pub cluster_rates: Option<ClusterRates>,
 }
 
 impl Node {
@@ -95,7 +100,7 @@ impl Node {
         metrics: Arc<Metrics>,
         router: Arc<Router>,
     ) -> Self {
-        let Shares { broker, presence, revocations, sessions } = shares;
+        let Shares { broker, presence, revocations, sessions, cluster_rates } = shares;
         let auth = Auth::new(&config.auth, &metrics).with_revocations(revocations.clone());
         router.hears_of(&revocations);
         let api = Api::new(&config.api);
@@ -132,6 +137,7 @@ impl Node {
             handshakes,
             messages_per_user,
             budget,
+            cluster_rates,
             metrics,
             router,
             shedding,

@@ -4,6 +4,7 @@ use crate::auth::Identity;
 use crate::grant::{Action, Actions};
 use crate::outbox::Slow;
 use crate::pattern::Pattern;
+use crate::rule::Rules;
 use crate::schema::Schemas;
 use broker::{Retention, StateLimits};
 use protocol::{Channel, ErrorCode, Refusal};
@@ -83,6 +84,8 @@ pub struct Namespace {
     pub max_message_bytes: Option<usize>,
     /// What becomes of subscribers that do not keep up.
     pub slow: Slow,
+    /// How fast may be published.
+    pub rules: Rules,
 }
 
 impl Default for Namespace {
@@ -101,6 +104,7 @@ impl Default for Namespace {
             history: Some(Retention { size: 100, ttl: Duration::from_secs(300), state: DEFAULT_STATE }),
             max_message_bytes: None,
             slow: Slow::Close,
+            rules: Rules::default(),
         }
     }
 }
@@ -137,10 +141,10 @@ impl fmt::Display for Namespace {
             write!(f, "\nhistory.ttl = {:?}", time(history.ttl))?;
             write!(f, "\nstate.keys = {keys}\nstate.bytes = {bytes}\nstate.ttl = {:?}", time(ttl))?;
         }
-        match self.max_message_bytes {
-            Some(bytes) => write!(f, "\nmax_message = {bytes}"),
-            None => Ok(()),
+        if let Some(bytes) = self.max_message_bytes {
+            write!(f, "\nmax_message = {bytes}")?;
         }
+        write!(f, "{}", self.rules)
     }
 }
 

@@ -64,6 +64,12 @@ impl KeySpace {
         self.channel_key(channel, "users")
     }
 
+    /// String with TTL: the bucket that somebody has for something, on all nodes. The length keeps names apart whatever is
+    /// in them.
+    pub fn limit(&self, what: &str, whose: &str) -> String {
+        format!("{}limit:{}:{what}:{whose}", self.prefix, what.len())
+    }
+
     /// Topic for orders to one incarnation of a node.
     pub fn node_topic(&self, node: &str) -> String {
         format!("{}node:{node}", self.prefix)
@@ -157,6 +163,7 @@ mod tests {
         assert_eq!(keys.log(&channel), "gw:{chat:lobby}:log");
         assert_eq!(keys.state(&channel), "gw:{chat:lobby}:state");
         assert_eq!(keys.idempotency(&channel, "k1"), "gw:{chat:lobby}:keys:k1");
+        assert_eq!(keys.limit("room:* typing", "ann"), "gw:limit:13:room:* typing:ann");
         assert_eq!(keys.here(&channel), "gw:{chat:lobby}:here");
         assert_eq!(keys.users(&channel), "gw:{chat:lobby}:users");
         assert_eq!(keys.node_topic("n1.a"), "gw:node:n1.a");

@@ -74,7 +74,9 @@ impl Store {
                 // Until now it was kept whatever its time, and its subscribers may come back with their positions.
                 let now = Instant::now();
                 let ends = |kept: &&mut Kept| kept.log.is_unused() || kept.log.is_over(now);
-                self.kept.get_mut(channel).filter(ends).map(|kept| kept.log.live_on(now));
+                if let Some(kept) = self.kept.get_mut(channel).filter(ends) {
+                    kept.log.live_on(now);
+                }
             }
         }
     }

@@ -101,7 +101,9 @@ impl Reader {
         let unused_ttl = self.interest.unused_ttl();
         for part in self.interest.unused().chunks(METAS) {
             let mut pipe = Pipeline::with_capacity(part.len());
-            part.iter().for_each(|channel| drop(pipe.add_command(reading::renewal(&self.keys, channel, unused_ttl))));
+            for channel in part {
+                pipe.add_command(reading::renewal(&self.keys, channel, unused_ttl));
+            }
             let renewed = self.lane.query_at(self.interest.primary(), &pipe, Instant::now() + PATIENCE).await;
             renewed.map_err(|error| Failed(error.to_string()))?;
         }

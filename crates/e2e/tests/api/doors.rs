@@ -4,6 +4,7 @@ use crate::{KEY, cluster, detail, get, post, post_with, problem};
 use e2e::{Backend, Cluster, PATIENCE, request};
 use serde_json::json;
 use std::io::Write;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -144,6 +145,8 @@ async fn a_node_that_stops_answers_what_it_has_been_asked() {
     // Its port is closed before it waits for what is under way.
     let refused = async { while TcpStream::connect(cluster.address(0)).await.is_ok() {} };
     timeout(PATIENCE, refused).await.expect("it takes nobody new");
+    let ended = timeout(Duration::from_millis(500), first.read_u8()).await;
+    assert!(ended.is_err(), "it waits for the body: {ended:?}");
     assert_eq!(end(&mut first).await, "HTTP/1.1 200");
     timeout(PATIENCE, stopped).await.expect("it ends");
 }

@@ -82,6 +82,10 @@ impl Messages for Texts {
         panic!("a binary message in JSON");
     }
 
+    fn binary_with(&mut self, _: &mut dyn FnMut(&mut Vec<u8>)) {
+        panic!("a binary message in JSON");
+    }
+
     fn close(&mut self, code: CloseCode) {
         panic!("closed with {code:?} in JSON");
     }

@@ -41,6 +41,11 @@ impl Messages for Out {
         self.bytes.extend_from_slice(bytes);
     }
 
+    fn binary_with(&mut self, write: &mut dyn FnMut(&mut Vec<u8>)) {
+        self.is_text = Some(false);
+        write(&mut self.bytes);
+    }
+
     fn close(&mut self, code: CloseCode) {
         panic!("closed with {code:?}");
     }

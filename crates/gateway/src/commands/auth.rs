@@ -70,6 +70,7 @@ fn become_known(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>,
         return local.refuse(connection, "auth", id, refusal);
     }
     if local.node.places.assign_user(&mut connection.place.borrow_mut(), &user).is_err() {
+        local.release_seat(connection, &user);
         return too_many_of_user(local, connection, id);
     }
     {

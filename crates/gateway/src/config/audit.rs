@@ -190,11 +190,17 @@ fn origins(config: &Config) -> Finding {
 
 fn tls(config: &Config) -> Finding {
     const KEY: &str = "listen";
+    if let Some(tls) = &config.tls {
+        return match tls.warning() {
+            Some(ends) => Finding::warning(KEY, ends, "renew it: new files are taken up by themselves"),
+            None => Finding::good(KEY, "speaks TLS"),
+        };
+    }
     if config.listen.ip().is_loopback() {
         return Finding::good(KEY, "only this machine reaches it: whatever ends TLS is here");
     }
     let says = "speaks plain HTTP: without TLS in front of it tokens and messages can be read on the way";
-    Finding::warning(KEY, says, "let a proxy end TLS, and let nobody else reach this port")
+    Finding::warning(KEY, says, "set tls.cert and tls.key, or let a proxy end TLS and nobody else reach this port")
 }
 
 fn trusted_proxies(config: &Config) -> Finding {

@@ -2,8 +2,10 @@
 
 use super::settings::{Settings, as_text, parse_flag, parse_size};
 use crate::grant::Actions;
+use crate::limit::RuleId;
 use crate::outbox::Slow;
 use crate::policy::{Access, DEFAULT_STATE, Namespace, Policy, SendRules};
+use crate::rule::{Rule, Rules};
 use crate::schema::{Schema, Schemas};
 use broker::{Retention, StateLimits};
 use serde_json::{Map, Value};
@@ -12,7 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const KEYS: &str = "pattern, subscribe, publish, read_presence, read_history, roles, events, schema, schemas, presence, join_leave, \
-                    history.size, history.ttl, state.keys, state.bytes, state.ttl, max_message, slow";
+                    history.size, history.ttl, state.keys, state.bytes, state.ttl, max_message, slow, rate, rates, \
+                    rate_scope";
 
 /// Reads the tables; faults go to `settings`. Without any, one namespace takes every channel.
 pub(super) fn read(tables: &[Map<String, Value>], settings: &mut Settings) -> Policy {
@@ -27,7 +30,7 @@ pub(super) fn read(tables: &[Map<String, Value>], settings: &mut Settings) -> Po
     }
     let mut namespaces = Vec::new();
     for (index, table) in tables.iter().enumerate() {
-        let mut reader = Reader { place: format!("namespace {}", index + 1), faults: Vec::new() };
+        let mut reader = Reader { place: format!("namespace {}", index + 1), index, faults: Vec::new() };
         namespaces.push(reader.namespace(table));
         reader.faults.into_iter().for_each(|fault| settings.fault(fault));
     }
@@ -36,6 +39,7 @@ pub(super) fn read(tables: &[Map<String, Value>], settings: &mut Settings) -> Po
 
 struct Reader {
     place: String,
+    index: usize,
     faults: Vec<String>,
 }
 
@@ -68,6 +72,13 @@ impl Reader {
                 ("schemas", Value::Object(table)) => schemas.by_event = self.schemas(table),
                 ("presence", _) => self.set(key, value, &mut namespace.presence, parse_flag),
                 ("slow", _) => self.set(key, value, &mut namespace.slow, str::parse::<Slow>),
+                ("rate", _) => self.rate(key, value, None, &mut namespace.rules),
+                ("rates", Value::Object(table)) => {
+                    for (event, value) in table {
+                        self.rate(&format!("rates.{event}"), value, Some(event), &mut namespace.rules);
+                    }
+                }
+                ("rate_scope", _) => self.set(key, value, &mut namespace.rules.scope, str::parse),
                 ("join_leave", _) => self.set(key, value, &mut namespace.join_leave, parse_flag),
                 ("max_message", _) => {
                     namespace.max_message_bytes = self.parse(key, value, parse_size);
@@ -79,12 +90,39 @@ impl Reader {
             self.fault("pattern", "is missing: write the channels it takes, such as \"chat:*\"");
         }
         namespace.schemas = Arc::new(schemas);
+        self.finish_rules(&mut namespace, table.contains_key("rate_scope"));
         let (size, ttl) = history;
         namespace.history = (size > 0).then_some(Retention { size, ttl, state });
         if size == 0 && table.contains_key("state") {
             self.fault("state", "needs history: history.size is 0");
         }
         namespace
+    }
+
+    /// One rule; its number is that of the namespace and its own in that.
+    fn rate(&mut self, key: &str, value: &Value, event: Option<&str>, rules: &mut Rules) {
+        let Some(rate) = self.parse(key, value, str::parse) else { return };
+        let number = event.map_or(0, |_| rules.events.len() + 1);
+        let id = RuleId::try_from(self.index << 16 | number).unwrap_or(RuleId::MAX);
+        let rule = Rule { id, name: event.unwrap_or_default().to_owned(), rate };
+        match event {
+            Some(event) => rules.events.push((event.to_owned(), rule)),
+            None => rules.general = Some(rule),
+        }
+    }
+
+    /// Names the rules by pattern and event, which no pattern can be mistaken in: it holds no white space.
+    fn finish_rules(&mut self, namespace: &mut Namespace, has_scope: bool) {
+        let Namespace { pattern, events, rules, .. } = namespace;
+        let all = rules.general.iter_mut().chain(rules.events.iter_mut().map(|(_, rule)| rule));
+        all.for_each(|rule| rule.name = format!("{pattern} {}", rule.name));
+        let unknown = |event: &&String| events.as_ref().is_some_and(|events| !events.contains(event));
+        if let Some(event) = rules.events.iter().map(|(event, _)| event).find(unknown) {
+            self.fault(&format!("rates.{event}"), "is none of the `events` that may be published here");
+        }
+        if has_scope && rules.general.is_none() && rules.events.is_empty() {
+            self.fault("rate_scope", "needs `rate` or `rates`");
+        }
     }
 
     /// A table of roles and what each grants, or a list of roles that grant everything.

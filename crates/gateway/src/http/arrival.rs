@@ -43,6 +43,10 @@ pub(super) enum Failure {
 }
 
 impl Failure {
+    /// All of them.
+    #[cfg(test)]
+    const ALL: [Self; 6] = [Self::Late, Self::Stranger, Self::Header, Self::Handshake, Self::NotTls, Self::Gone];
+
     /// The word for it.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
@@ -101,5 +105,16 @@ async fn read_header(stream: &mut TcpStream) -> Result<Option<SocketAddr>, Failu
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::ARRIVAL_FAILURES;
+
+    #[test]
+    fn each_failure_is_counted_by_its_word() {
+        assert_eq!(Failure::ALL.map(Failure::as_str), ARRIVAL_FAILURES);
     }
 }

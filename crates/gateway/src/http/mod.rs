@@ -198,7 +198,8 @@ async fn route(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> 
             cors.told(match *request.method() {
                 Method::GET | Method::HEAD => pages::page(path),
                 Method::OPTIONS => cors.preflight("GET, HEAD"),
-                _ => refuse(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n"),
+                _ if pages::is_there(path) => refuse(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n"),
+                _ => pages::page(path),
             })
         }
     };

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair};
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -31,11 +31,17 @@ impl Developed {
     /// # Errors
     /// What is wrong with a name.
     pub fn new(names: &[String]) -> Result<Self, String> {
+        Self::from(names, SystemTime::now())
+    }
+
+    /// The same, as if it were made then.
+    pub(super) fn from(names: &[String], begins: SystemTime) -> Result<Self, String> {
         let mut params = CertificateParams::new(names).map_err(|error| format!("{names:?}: {error}"))?;
-        let begins = SystemTime::now();
         // A clock that is a little behind is common between machines and their containers.
         params.not_before = (begins - Duration::from_secs(60 * 60)).into();
         params.not_after = (begins + HOLDS).into();
+        // Some systems trust no server without; and it may be shown to a Redis that asks for one.
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, "gateway, for development");
         let key = KeyPair::generate().map_err(|error| format!("no key could be made: {error}"))?;

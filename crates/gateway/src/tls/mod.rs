@@ -152,3 +152,25 @@ fn config(shown: Arc<Shown>) -> Result<ServerConfig, Error> {
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     Ok(config)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::develop::Developed;
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    fn warning(age: Duration) -> Option<String> {
+        let directory = tempfile::tempdir().unwrap();
+        let pair = Developed::from(&["localhost".to_owned()], SystemTime::now() - age).unwrap();
+        let (cert, key) = pair.write(directory.path()).unwrap();
+        Tls::load(Files { cert, key, reload: DAY }).unwrap().warning()
+    }
+
+    #[test]
+    fn a_certificate_that_ends_soon_or_has_ended_is_told_and_used_all_the_same() {
+        assert_eq!(warning(Duration::ZERO), None);
+        assert!(warning(360 * DAY).is_some_and(|text| text.contains("cert.pem") && text.contains("ends in 119 h")));
+        assert!(warning(366 * DAY).is_some_and(|text| text.contains("HAS ENDED")));
+    }
+}

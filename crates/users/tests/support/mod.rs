@@ -166,7 +166,12 @@ fn metrics() -> UsersMetrics {
 }
 
 fn link_to(url: &str) -> Link {
-    let config = LinkConfig { url: url.to_owned(), prefix: LinkConfig::DEFAULT_PREFIX.to_owned(), sentinel: None };
+    let config = LinkConfig {
+        url: url.to_owned(),
+        prefix: LinkConfig::DEFAULT_PREFIX.to_owned(),
+        sentinel: None,
+        tls: Default::default(),
+    };
     Link::new(&config, LinkMetrics::new(&Registry::new()).unwrap()).unwrap()
 }
 
