@@ -15,7 +15,7 @@ mod unsubscribe;
 
 pub use seat::take as take_seat;
 pub use send::take_order;
-pub use subscribe::begin as subscribe_raw;
+pub use subscribe::begin_raw as subscribe_raw;
 
 use crate::local::Local;
 use crate::local::connection::Connection;
