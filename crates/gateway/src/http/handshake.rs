@@ -80,8 +80,7 @@ async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, wanted: Want
     if let Some(refusal) = not_an_upgrade(&request) {
         return refusal;
     }
-    let unfinished = visit.unfinished.take();
-    if visit.is_spare && unfinished.is_none() {
+    if visit.is_spare && !visit.is_counted {
         let text = "too many streams from this address have yet to shake hands (limits.unfinished_per_address)\n";
         return refuse_for_now(StatusCode::TOO_MANY_REQUESTS, text);
     }
@@ -184,6 +183,7 @@ async fn hand_over(
     // A client that went away in between is no fault.
     let Ok(Ok(upgraded)) = timeout(UPGRADE_TIMEOUT, upgraded).await else { return };
     let Some((socket, early)) = taken_back(upgraded) else { return };
+    drop(visit.unfinished.take());
     let opened = Opened {
         socket,
         dialect: wanted.dialect,
