@@ -88,6 +88,18 @@ async fn an_anonymous_connection_is_who_the_application_says() {
 }
 
 #[tokio::test]
+async fn a_handshake_has_no_more_kept_of_it_than_8_kib() {
+    let application = Application::start().await;
+    let cluster = one_node(&application, &["hooks.connect.cookies=session"]).await;
+    let with = |name: &str, bytes: usize| cluster.connect(0).header("cookie", &format!("{name}={}", "x".repeat(bytes)));
+    assert_eq!(with("session", 8 * 1024).refused().await.status, 431);
+    assert!(application.asked("/connect").is_empty());
+    with("session", 8000).open().await;
+    with("other", 20_000).open().await;
+    assert_eq!(application.asked("/connect").len(), 2);
+}
+
+#[tokio::test]
 async fn whoever_the_application_does_not_let_in_is_told_so_for_good() {
     let application = Application::start().await;
     let cluster = one_node(&application, &[]).await;

@@ -6,7 +6,7 @@ use super::refusal::{Refused, refuse, refuse_for_now, refuse_until};
 use super::shown::{offered, percent_decoded, query, token};
 use super::{Body, Visit};
 use crate::auth::{AuthError, Identity};
-use crate::hooks::{Denial, Visitor};
+use crate::hooks::{Denial, TooMuch, Visitor};
 use crate::local::connection::Opened;
 use crate::metrics::Limit;
 use crate::node::Node;
@@ -245,7 +245,11 @@ async fn check(
         _ => None,
     };
     let from = || Visitor::new(dialect.name(), channel, address, request.headers());
-    let visitor = node.hooks.visitor(request.headers(), from);
+    let visitor = node.hooks.visitor(request.headers(), from).map_err(|TooMuch| Refused {
+        status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        text: "the headers and cookies that the application is shown are more than 8 KiB\n",
+        close: CloseCode::Forbidden,
+    })?;
     let identity = match &visitor {
         // Whoever has yet to show a token is asked about then.
         Some(visitor) if identity.is_some() || node.config.auth.anonymous => {
