@@ -73,8 +73,10 @@ struct Visit {
     peer: SocketAddr,
     place: Cell<Option<Place>>,
     is_spare: bool,
-    /// Until it is upgraded; none where its address has too many such.
+    /// Until it is upgraded, however many handshakes are refused before.
     unfinished: Cell<Option<Unfinished>>,
+    /// Whether it counts among those of its address: not where that has too many such.
+    is_counted: bool,
     is_tls: bool,
 }
 
@@ -95,8 +97,9 @@ pub fn front(local: Rc<Local>, stream: TcpStream, peer: SocketAddr, place: Place
         // One deadline for all that comes before the first request.
         let left = limit.saturating_sub(began.elapsed());
         let (is_spare, is_tls) = (place.is_spare(), matches!(arrived.stream, Stream::Tls(_)));
+        let is_counted = unfinished.is_some();
         let (place, unfinished) = (Cell::new(Some(place)), Cell::new(unfinished));
-        let visit = Visit { local, peer: arrived.peer, is_spare, is_tls, place, unfinished };
+        let visit = Visit { local, peer: arrived.peer, is_spare, is_tls, place, unfinished, is_counted };
         match arrived.stream {
             Stream::Plain(stream) => serve(Rc::new(visit), stream, left, route).await,
             Stream::Tls(stream) => serve(Rc::new(visit), *stream, left, route).await,
