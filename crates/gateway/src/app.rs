@@ -9,6 +9,7 @@ use crate::inbox::Inbox;
 use crate::metrics::Metrics;
 use crate::node::{Node, Router};
 use crate::shedding::{Occasion, Wanted};
+use crate::socketio::secrets;
 use crate::worker::{self, Start};
 use broker::memory::{MemoryBroker, MemoryStore};
 use broker::metrics::BrokerMetrics;
@@ -120,8 +121,13 @@ pub async fn start(config: Config, memory: &MemoryCluster) -> Result<Running, St
         workers.push(worker::start(start).map_err(StartError::Worker)?);
         worker_ends.push(end);
     }
-    let tasks =
-        vec![serve_admin(admin_listener, &node, registry)?, sweep(&node), watch_isolation(&node), keep_keys(&node)];
+    let tasks = vec![
+        serve_admin(admin_listener, &node, registry)?,
+        sweep(&node),
+        watch_isolation(&node),
+        keep_keys(&node),
+        keep_recovery_key(&node),
+    ];
     Ok(Running { public, admin, node, workers, worker_ends, tasks })
 }
 
@@ -175,6 +181,11 @@ fn serve_admin(
 fn sweep(node: &Arc<Node>) -> AbortHandle {
     let node = node.clone();
     tokio::spawn(async move { node.sweep_forever().await }).abort_handle()
+}
+
+fn keep_recovery_key(node: &Arc<Node>) -> AbortHandle {
+    let node = node.clone();
+    tokio::spawn(async move { secrets::keep_key(&node).await }).abort_handle()
 }
 
 fn keep_keys(node: &Arc<Node>) -> AbortHandle {

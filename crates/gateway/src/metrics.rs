@@ -15,6 +15,9 @@ pub const SLOW_POLICIES: [&str; 3] = ["close", "drop_oldest", "latest"];
 /// Why clients count as slow.
 pub const SLOW_REASONS: [&str; 4] = ["bound", "budget", "stalled", "behind"];
 
+/// Whether a client could go on where it had been.
+const RECOVERY_OUTCOMES: [&str; 2] = ["recovered", "not_recovered"];
+
 /// Counters of one node.
 #[derive(Debug)]
 pub struct Metrics {
@@ -100,6 +103,8 @@ pub struct Metrics {
     pub recoveries: IntCounterVec,
     /// Messages that could not be understood.
     pub bad_messages: IntCounter,
+    /// Socket.IO clients that asked to go on where they had been, by outcome.
+    pub session_recoveries: IntCounterVec,
 }
 
 impl Metrics {
@@ -164,12 +169,23 @@ impl Metrics {
             state_reads: r.counter("state_reads_total", "Readings of channels' states for clients that subscribe")?,
             recoveries: r.counters("recoveries_total", "Subscriptions with a position, by outcome", &["outcome"])?,
             bad_messages: r.counter("bad_messages_total", "Messages that could not be understood")?,
+            session_recoveries: r.counters_of(
+                "session_recoveries_total",
+                "Socket.IO clients that asked to go on where they had been",
+                "outcome",
+                &RECOVERY_OUTCOMES,
+            )?,
         })
     }
 
     /// Counts an ended connection.
     pub fn closed(&self, code: CloseCode) {
         self.closes.with_label_values(&[code.reason()]).inc();
+    }
+
+    /// Counts a Socket.IO client that asked to go on where it had been.
+    pub fn session_recovered(&self, recovered: bool) {
+        self.session_recoveries.with_label_values(&[RECOVERY_OUTCOMES[usize::from(!recovered)]]).inc();
     }
 
     /// Counts a connection that does not keep up.

@@ -15,7 +15,7 @@ use presence::Presence;
 use protocol::order::Order;
 use protocol::{Channel, Position};
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -51,6 +51,8 @@ pub struct Node {
     pub router: Arc<Router>,
     /// Whom it sends away at present.
     pub shedding: Shedding,
+    /// The key by which all nodes sign what clients recover their state by, once it is known.
+    pub recovery_key: OnceLock<String>,
     /// Held while interest in a channel changes and the broker is told, so that the broker hears it in that order.
     interest: Mutex<VecDeque<(Instant, Channel)>>,
 }
@@ -90,6 +92,7 @@ impl Node {
             metrics,
             router,
             shedding,
+            recovery_key: OnceLock::new(),
             interest,
         }
     }
@@ -316,11 +319,11 @@ impl Router {
     /// Hands an order to the worker it is for; false if there is none.
     pub fn take_order(&self, order: Order) -> bool {
         let number = match &order {
-            Order::Message { connection, .. } => *connection,
-            Order::Answer { ticket, .. } => *ticket,
+            Order::Message { connection, .. } | Order::Request { connection, .. } => *connection,
+            Order::Answer { ticket, .. } | Order::Response { ticket, .. } => *ticket,
         };
         let Some(inbox) = self.inboxes.get(worker_of(number)) else { return false };
-        if let Order::Answer { .. } = order {
+        if let Order::Answer { .. } | Order::Response { .. } = order {
             inbox.put(Item::Order(Box::new(order)));
         } else if !inbox.order(order) {
             // Not taken is not unknown: the sender waits for an answer that does not come, and says so.

@@ -4,6 +4,8 @@
 //! order          = version(1) kind(1) body
 //! kind 1 body    = connection(8) ticket(8) answer_to record     a private message, as a record of `envelope`
 //! kind 2 body    = ticket(8) delivered(1)                       its answer
+//! kind 3 body    = connection(8) ticket(8) answer_to request    for a session there, taken by another node
+//! kind 4 body    = ticket(8) response                           what is answered
 //! ```
 
 use crate::Publication;
@@ -16,6 +18,8 @@ pub const ORDER_VERSION: u8 = 1;
 
 const KIND_MESSAGE: u8 = 1;
 const KIND_ANSWER: u8 = 2;
+const KIND_REQUEST: u8 = 3;
+const KIND_RESPONSE: u8 = 4;
 
 /// What one node asks of another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +43,24 @@ pub enum Order {
         /// Whether there is such a connection, and its outbox has the message.
         delivered: bool,
     },
+    /// A request for a session on the node that gets the order, which another node has taken: clients that poll come to any.
+    Request {
+        /// The session's connection.
+        connection: u64,
+        /// The sender's number for the response.
+        ticket: u64,
+        /// The node that waits for it.
+        answer_to: Text,
+        /// What is asked; see [`crate::forward`].
+        request: Bytes,
+    },
+    /// The response to a `Request`.
+    Response {
+        /// The number in the request.
+        ticket: u64,
+        /// What is answered; see [`crate::forward`].
+        response: Bytes,
+    },
 }
 
 impl Order {
@@ -56,6 +78,13 @@ impl Order {
                 message: decode_record(&mut bytes, None)?,
             }),
             KIND_ANSWER => Ok(Self::Answer { ticket: u64_be(&mut bytes)?, delivered: byte(&mut bytes)? != 0 }),
+            KIND_REQUEST => Ok(Self::Request {
+                connection: u64_be(&mut bytes)?,
+                ticket: u64_be(&mut bytes)?,
+                answer_to: short_text(&mut bytes)?,
+                request: bytes,
+            }),
+            KIND_RESPONSE => Ok(Self::Response { ticket: u64_be(&mut bytes)?, response: bytes }),
             _ => Err(EnvelopeError::Unknown("kind of order")),
         }
     }
@@ -76,6 +105,18 @@ impl Order {
                 out.put_u8(KIND_ANSWER);
                 out.put_u64(*ticket);
                 out.put_u8(u8::from(*delivered));
+            }
+            Self::Request { connection, ticket, answer_to, request } => {
+                out.put_u8(KIND_REQUEST);
+                out.put_u64(*connection);
+                out.put_u64(*ticket);
+                put_text(&mut out, answer_to);
+                out.put_slice(request);
+            }
+            Self::Response { ticket, response } => {
+                out.put_u8(KIND_RESPONSE);
+                out.put_u64(*ticket);
+                out.put_slice(response);
             }
         }
         out.freeze()
@@ -103,6 +144,8 @@ mod tests {
             Order::Message { connection: 7, ticket: 9, answer_to: "n1.a".into(), message },
             Order::Answer { ticket: 9, delivered: true },
             Order::Answer { ticket: 9, delivered: false },
+            Order::Request { connection: 7, ticket: 9, answer_to: "n1.a".into(), request: Bytes::from_static(b"poll") },
+            Order::Response { ticket: 9, response: Bytes::new() },
         ] {
             assert_eq!(Order::decode(order.encode()), Ok(order));
         }

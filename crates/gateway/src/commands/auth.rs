@@ -41,7 +41,7 @@ fn answer(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, ident
 }
 
 /// What is answered while a token's key cannot be fetched: the same may succeed later.
-pub(super) fn no_keys() -> Refusal {
+pub fn no_keys() -> Refusal {
     Refusal::new(ErrorCode::Unavailable, "the keys that tokens are checked with cannot be fetched now")
 }
 
@@ -69,7 +69,7 @@ fn accept(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, ident
 }
 
 /// Members and publications bear the user's name, so it stays the same while there are any.
-fn may_become(session: &Session, identity: &Identity) -> bool {
+pub fn may_become(session: &Session, identity: &Identity) -> bool {
     match &session.identity {
         Some(before) => before.user == identity.user,
         None => session.subscriptions().is_empty(),

@@ -11,8 +11,10 @@ mod subscribe;
 mod ticket;
 mod unsubscribe;
 
+pub use auth::{may_become, no_keys};
 pub use send::take_order;
 pub use subscribe::begin as subscribe_raw;
+pub use subscribe::alone as subscribe_alone;
 
 use crate::local::Local;
 use crate::local::connection::Connection;
@@ -81,7 +83,7 @@ async fn wait_drained(local: &Local, connection: &Connection) -> Result<(), Refu
 }
 
 /// Carries out what may answer at length: one at a time for a connection, and what follows waits for it.
-fn spawn_alone(
+pub fn spawn_alone(
     local: &Rc<Local>,
     connection: &Rc<Connection>,
     run: impl AsyncFnOnce(&Rc<Local>, &Rc<Connection>) + 'static,

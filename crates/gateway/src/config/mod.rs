@@ -5,8 +5,10 @@ mod memory;
 mod namespaces;
 mod redis;
 pub mod settings;
+mod socketio;
 
 use crate::auth::AuthConfig;
+use crate::engine::EngineConfig;
 use crate::http::HttpConfig;
 use crate::inbox::InboxConfig;
 use crate::limit::Rate;
@@ -39,6 +41,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// What is asked of HTTP requests.
     pub http: HttpConfig,
+    /// Sessions of Socket.IO.
+    pub socketio: EngineConfig,
     /// How many handshakes the node completes.
     pub admission_rate: Rate,
     /// What connections may do and how long they may take.
@@ -91,6 +95,7 @@ impl Config {
         let workers = s.get("workers", "0", "threads that own sockets; 0 = one a core", check_workers);
         let auth = auth::read(&mut s);
         let http = read_http(&mut s);
+        let socketio = socketio::read(&mut s);
         let admission_rate =
             s.rate("admission.rate", "2000/s", "new connections of this node; over it 503 and Retry-After");
         let worker = read_worker(&mut s);
@@ -121,6 +126,7 @@ impl Config {
             workers,
             auth,
             http,
+            socketio,
             admission_rate,
             worker,
             inbox,

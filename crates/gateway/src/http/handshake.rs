@@ -6,11 +6,15 @@ use super::refusal::{Refused, refuse, refuse_for_now, refuse_until};
 use super::shown::{offered, percent_decoded, query, token};
 use super::{Body, Visit};
 use crate::auth::{AuthError, Identity};
+use crate::engine::Engine;
 use crate::local::connection::Opened;
 use crate::places::Place;
 use crate::session::{Phase, Session};
 use crate::socket::Socket;
-use crate::worker::adopt;
+use crate::socketio::{open, say};
+use crate::worker::{adopt, feed};
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -47,26 +51,40 @@ pub(super) async fn raw(visit: &Rc<Visit>, request: Request<Incoming>) -> Respon
 pub(super) async fn echo(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
     // A dialect without a word of its own.
     let Ok(channel) = Channel::new("echo") else { return refuse(StatusCode::NOT_FOUND, "") };
-    upgrade(visit, request, Wanted { dialect: Dialect::Raw(Raw { channel, echo: false }), is_echo: true }).await
+    let wanted = Wanted::dialect(Dialect::Raw(Raw { channel, echo: false }));
+    upgrade(visit, request, Wanted { is_echo: true, ..wanted }).await
 }
 
-struct Wanted {
-    dialect: Dialect,
+/// What becomes of a stream that is for a session which is there already.
+pub(super) type Probing = Box<dyn FnOnce(Rc<Visit>, TcpStream, Bytes, Place) -> LocalBoxFuture<'static, ()>>;
+
+/// What a handshake leads to.
+pub(super) struct Wanted {
+    pub(super) dialect: Dialect,
+    pub(super) engine: Option<Box<Engine>>,
+    pub(super) probing: Option<Probing>,
     #[cfg(feature = "echo")]
-    is_echo: bool,
+    pub(super) is_echo: bool,
 }
 
 impl Wanted {
     fn dialect(dialect: Dialect) -> Self {
         Self {
             dialect,
+            engine: None,
+            probing: None,
             #[cfg(feature = "echo")]
             is_echo: false,
         }
     }
+
+    /// A session of Engine.IO.
+    pub(super) fn session(dialect: Dialect, engine: Box<Engine>) -> Self {
+        Self { engine: Some(engine), ..Self::dialect(dialect) }
+    }
 }
 
-async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, wanted: Wanted) -> Response<Body> {
+pub(super) async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, wanted: Wanted) -> Response<Body> {
     if let Some(refusal) = not_an_upgrade(&request) {
         return refusal;
     }
@@ -87,6 +105,8 @@ async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, wanted: Want
         return malformed();
     };
     let (session, close) = match check(visit, &request, &mut place).await {
+        // Who enters a namespace is known by its CONNECT.
+        Ok(identity) if wanted.engine.is_some() => (Session::new(Phase::Connecting, identity.map(Arc::new)), None),
         Ok(identity) => (session(visit, identity), None),
         Err(refused) if refused.is_told_by_close(is_browser(&request), is_proxied(visit)) => {
             (Session::new(Phase::Connecting, None), Some(refused.close))
@@ -98,7 +118,7 @@ async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, wanted: Want
     };
     entry.used();
     let subprotocol = wanted.dialect.subprotocol();
-    if offered(request.headers()).any(|name| name == subprotocol) {
+    if offered(request.headers()).any(|name| name == subprotocol && !name.is_empty()) {
         let name = HeaderValue::from_static(subprotocol);
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, name);
     }
@@ -153,15 +173,27 @@ async fn hand_over(
     // A client that went away in between is no fault.
     let Ok(Ok(upgraded)) = timeout(UPGRADE_TIMEOUT, upgraded).await else { return };
     let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else { return };
+    let stream = parts.io.into_inner();
+    if let (Some(probing), None) = (wanted.probing, close) {
+        return probing(visit, stream, parts.read_buf, place).await;
+    }
+    let is_session = wanted.engine.is_some() && close.is_none();
     let opened = Opened {
-        socket: Socket::new(parts.io.into_inner()),
+        socket: Socket::new(stream),
         dialect: wanted.dialect,
         session,
         place,
+        engine: wanted.engine,
         #[cfg(feature = "echo")]
         is_echo: wanted.is_echo,
     };
-    adopt(&visit.local, opened, &parts.read_buf, close);
+    if !is_session {
+        adopt(&visit.local, opened, &parts.read_buf, close);
+        return;
+    }
+    let connection = adopt(&visit.local, opened, &[], None);
+    say(&visit.local, &connection, &open(&visit.local, &connection, false));
+    feed(&visit.local, &connection, &parts.read_buf);
 }
 
 fn session(visit: &Visit, identity: Option<Identity>) -> Session {
@@ -171,7 +203,11 @@ fn session(visit: &Visit, identity: Option<Identity>) -> Session {
 }
 
 /// Readiness, Origin, address, token: who this is, if the handshake says.
-async fn check(visit: &Visit, request: &Request<Incoming>, place: &mut Place) -> Result<Option<Identity>, Refused> {
+pub(super) async fn check(
+    visit: &Visit,
+    request: &Request<Incoming>,
+    place: &mut Place,
+) -> Result<Option<Identity>, Refused> {
     let node = &visit.local.node;
     if !node.takes_connections() {
         let text = "this node takes no connections now\n";

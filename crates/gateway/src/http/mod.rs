@@ -1,9 +1,11 @@
 //! The public port: HTTP requests, and the handshakes that turn them into connections.
 
 mod address;
+mod engineio;
 mod handshake;
 mod origin;
 mod pages;
+mod probe;
 mod refusal;
 mod shown;
 
@@ -25,7 +27,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until};
 
 /// The largest head of a request: request line and headers.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
@@ -55,6 +57,15 @@ struct Visit {
     peer: SocketAddr,
     place: Cell<Option<Place>>,
     is_spare: bool,
+    /// Until when the stream may speak HTTP.
+    deadline: Cell<Instant>,
+}
+
+impl Visit {
+    /// The stream may speak HTTP for so long from now.
+    fn extend(&self, time: Duration) {
+        self.deadline.set(Instant::now() + time);
+    }
 }
 
 /// Serves one accepted stream until it ends or is upgraded.
@@ -62,9 +73,11 @@ pub fn front(local: Rc<Local>, stream: TcpStream, peer: SocketAddr, place: Place
     async move {
         let header_timeout = local.node.config.http.header_timeout;
         let is_spare = place.is_spare();
-        let visit = Rc::new(Visit { local, peer, is_spare, place: Cell::new(Some(place)) });
+        let deadline = Cell::new(Instant::now() + HTTP_TIMEOUT);
+        let visit = Rc::new(Visit { local, peer, is_spare, place: Cell::new(Some(place)), deadline });
+        let serving = visit.clone();
         let service = service_fn(move |request| {
-            let visit = visit.clone();
+            let visit = serving.clone();
             async move { Ok::<_, Infallible>(route(&visit, request).await) }
         });
         let connection = hyper::server::conn::http1::Builder::new()
@@ -76,10 +89,18 @@ pub fn front(local: Rc<Local>, stream: TcpStream, peer: SocketAddr, place: Place
             .max_headers(MAX_HEADERS)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
+        let mut connection = std::pin::pin!(connection);
         // Ends with the upgrade, so it bounds only HTTP: a peer that keeps asking, or does not read the answers.
-        if let Ok(Err(error)) = timeout(HTTP_TIMEOUT, connection).await {
-            // What a stranger's HTTP can do wrong has been answered by hyper; there is nobody else to tell.
-            tracing::debug!(%error, "an HTTP connection ended badly");
+        while visit.deadline.get() > Instant::now() {
+            tokio::select! {
+                ended = &mut connection => {
+                    // What a stranger's HTTP can do wrong has been answered by hyper; there is nobody else to tell.
+                    let _ = ended.inspect_err(|error| tracing::debug!(%error, "an HTTP connection ended badly"));
+                    return;
+                }
+                // It may have been extended meanwhile, by a poll that is held.
+                () = sleep_until(visit.deadline.get()) => {}
+            }
         }
     }
     .boxed_local()
@@ -91,6 +112,11 @@ async fn route(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> 
         "/ws" => handshake::native(visit, request).await,
         #[cfg(feature = "echo")]
         "/echo" => handshake::echo(visit, request).await,
+        "/socket.io/" | "/socket.io" if visit.local.node.config.socketio.is_enabled => {
+            engineio::serve(visit, request).await
+        }
+        #[cfg(feature = "echo")]
+        "/engine.io/" => engineio::serve(visit, request).await,
         _ if path.starts_with("/raw/") => handshake::raw(visit, request).await,
         _ if !matches!(*request.method(), Method::GET | Method::HEAD) => {
             refuse(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n")

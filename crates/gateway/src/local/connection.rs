@@ -1,6 +1,7 @@
 //! One connection: its socket, what it has half read, what waits for it, and its session.
 
 use super::timers::Tick;
+use crate::engine::Engine;
 use crate::limit::Bucket;
 use crate::outbox::{Flushed, Outbox};
 use crate::places::Place;
@@ -69,6 +70,8 @@ pub struct State {
     pub away_ms: u32,
     /// Why it ended, once it has.
     pub ended: Option<CloseCode>,
+    /// What a Socket.IO connection has beside all this.
+    pub engine: Option<Box<Engine>>,
 }
 
 /// What a connection makes its worker hold, in bytes as far as 32 bits go.
@@ -119,6 +122,8 @@ pub struct Opened {
     pub session: Session,
     /// Its place among the node's connections.
     pub place: Place,
+    /// Its session, if it speaks Socket.IO.
+    pub engine: Option<Box<Engine>>,
     /// See [`Connection::is_echo`].
     #[cfg(feature = "echo")]
     pub is_echo: bool,
@@ -143,6 +148,7 @@ impl Connection {
             drained: None,
             away_ms: 0,
             ended: None,
+            engine: opened.engine,
         };
         Self {
             number,
@@ -158,7 +164,12 @@ impl Connection {
 
     /// How its publications are encoded.
     pub fn encoding(&self) -> Encoding {
-        self.dialect.encoding()
+        match &self.dialect {
+            Dialect::SocketIo(rules) if self.state.borrow().session.subscriptions().len() > 1 => {
+                Encoding::SocketIoTracked(rules.clone())
+            }
+            dialect => dialect.encoding(),
+        }
     }
 
     /// Whether its end has been said.

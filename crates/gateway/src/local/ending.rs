@@ -27,6 +27,7 @@ impl Local {
     /// Ends a connection from this side: says why, undoes it, and waits a little for the other side.
     pub fn close(&self, connection: &Rc<Connection>, code: CloseCode) {
         let mut frame = Vec::new();
+        crate::engine::goodbye(connection, code, &mut frame);
         close_frame(&mut frame, Some(code.code()), code.reason());
         self.end(connection, code, &frame, parting(connection, code));
     }
@@ -73,6 +74,20 @@ impl Local {
         self.undo(connection, parting);
     }
 
+    /// Ends a connection whose session goes on elsewhere: its client is told nothing, and nobody is told that it left.
+    pub fn let_go(&self, connection: &Rc<Connection>, away: Duration) {
+        {
+            let mut state = connection.state.borrow_mut();
+            if state.ended.replace(CloseCode::Normal).is_some() {
+                return;
+            }
+            state.session.phase = Phase::Closing;
+        }
+        self.undo(connection, Parting::SentAway(away));
+        self.retire(connection);
+        connection.task.get().inspect(|task| task.abort());
+    }
+
     /// The socket is gone, or its reading task is: whatever has not been undone is undone now.
     pub fn retire(&self, connection: &Rc<Connection>) {
         connection.socket.shutdown();
@@ -88,6 +103,9 @@ impl Local {
         if abrupt {
             self.node.metrics.closes.with_label_values(&["connection lost"]).inc();
             self.undo(connection, Parting::Lost);
+        }
+        if let Some(alias) = connection.state.borrow_mut().engine.as_mut().and_then(|engine| engine.alias.take()) {
+            self.aliases.borrow_mut().remove(&alias);
         }
         if self.connections.borrow_mut().remove(&connection.number).is_some() {
             self.node.shedding.ended(self.index);

@@ -3,6 +3,7 @@
 use crate::files::{self, golden_files};
 use crate::samples::{ann, anonymous, bare, binary, full, hello, member, retained, text};
 use bytes::Bytes;
+use protocol::forward::{Ask, Request, Response};
 use protocol::envelope::{
     Envelope, Membership, decode_record, encode_membership, encode_publications, encode_record, encode_renewed,
 };
@@ -22,6 +23,8 @@ golden_files! { BetweenNodes:
     OnTopic(Envelope::Renewed) => "envelope-renewed.hex",
     ToNode(Order::Message { .. }) => "order-message.hex",
     ToNode(Order::Answer { .. }) => "order-answer.hex",
+    ToNode(Order::Request { .. }) => "order-request.hex",
+    ToNode(Order::Response { .. }) => "order-response.hex",
 }
 
 fn positioned(first: u64, publications: Vec<Publication>) -> BetweenNodes {
@@ -57,6 +60,7 @@ fn samples() -> Vec<BetweenNodes> {
     let order = |connection, ticket, answer_to: &str, message| {
         ToNode(Order::Message { connection, ticket, answer_to: answer_to.into(), message })
     };
+    let poll = Request { ask: Ask::Poll, secret: [0xab; 16], token: Some("t".into()), body: Bytes::from_static(b"x1") };
     vec![
         positioned(1, vec![hello()]),
         positioned(42, vec![full(), silent_text(), bare(binary()), empty()]),
@@ -73,6 +77,8 @@ fn samples() -> Vec<BetweenNodes> {
         order(u64::MAX, 0, "n1.a", bare(binary())),
         ToNode(Order::Answer { ticket: 9, delivered: true }),
         ToNode(Order::Answer { ticket: 9, delivered: false }),
+        ToNode(Order::Request { connection: 7, ticket: 9, answer_to: "n2.c".into(), request: poll.encode() }),
+        ToNode(Order::Response { ticket: 9, response: Response { status: 200, body: Bytes::from_static(b"2") }.encode() }),
     ]
 }
 

@@ -34,7 +34,7 @@ impl Messages for Recorder {
 }
 
 /// What an encoding makes of one reply or push.
-pub(crate) fn written(encoding: Encoding, outgoing: &Outgoing) -> Vec<Written> {
+pub(crate) fn written(encoding: &Encoding, outgoing: &Outgoing) -> Vec<Written> {
     let mut recorder = Recorder::default();
     encoding.encode(outgoing, &mut recorder);
     recorder.0
@@ -43,7 +43,7 @@ pub(crate) fn written(encoding: Encoding, outgoing: &Outgoing) -> Vec<Written> {
 /// The one text message that the JSON dialect makes of a reply or push.
 #[allow(dead_code, reason = "each test binary uses what it needs")]
 pub(crate) fn json(outgoing: &Outgoing) -> String {
-    match written(Encoding::Json, outgoing).as_slice() {
+    match written(&Encoding::Json, outgoing).as_slice() {
         [Written::Text(text)] => text.clone(),
         other => panic!("one text message was to be written, not {other:?}"),
     }

@@ -25,7 +25,15 @@ pub fn encode_publication(channel: &Channel, publication: &Publication, out: &mu
 }
 
 fn write_reply(buffer: &mut Vec<u8>, id: u64, reply: &Reply) {
-    let start = |buffer, kind| Object::of(buffer, kind).number("id", id);
+    write_reply_begun(buffer, reply, &|buffer, kind| Object::of(buffer, kind).number("id", id));
+}
+
+/// A reply as an object with `"status":"ok"` in place of an id, for dialects that number their answers elsewhere.
+pub fn write_ok_reply(buffer: &mut Vec<u8>, reply: &Reply) {
+    write_reply_begun(buffer, reply, &|buffer, kind| Object::begin(buffer).string("status", "ok").string("type", kind));
+}
+
+fn write_reply_begun(buffer: &mut Vec<u8>, reply: &Reply, start: &dyn for<'a> Fn(&'a mut Vec<u8>, &str) -> Object<'a>) {
     match reply {
         Reply::Authed { user, expires_in } => start(buffer, "authed")
             .string("user", user)
@@ -53,13 +61,17 @@ fn write_reply(buffer: &mut Vec<u8>, id: u64, reply: &Reply) {
 }
 
 fn write_refusal(buffer: &mut Vec<u8>, id: Option<u64>, refusal: &Refusal) {
-    Object::of(buffer, "error")
-        .optional(id, |o, id| o.number("id", id))
-        .string("code", refusal.code.as_str())
-        .string("message", &refusal.message)
-        .boolean("temporary", refusal.code.temporary())
-        .optional(refusal.retry_after_ms, |o, ms| o.number("retry_after_ms", ms))
-        .end();
+    Object::of(buffer, "error").optional(id, |o, id| o.number("id", id)).refusal(refusal).end();
+}
+
+/// The fields of a refusal, without braces.
+pub fn write_error_fields(buffer: &mut Vec<u8>, refusal: &Refusal) {
+    let _ = Object { buffer, first: true }.refusal(refusal);
+}
+
+/// A `member` with its name, without braces around.
+pub fn write_members(buffer: &mut Vec<u8>, member: &Member) {
+    let _ = Object { buffer, first: true }.object("member", |o| o.member(member));
 }
 
 fn write_push(buffer: &mut Vec<u8>, push: &Push) {
@@ -80,7 +92,7 @@ fn write_push(buffer: &mut Vec<u8>, push: &Push) {
             .optional(*from, |o, from| o.number("from", from))
             .optional(*to, |o, to| o.number("to", to))
             .optional(epoch.as_ref(), |o, epoch| o.string("epoch", epoch)),
-        Push::Message { from, data, event } => Object::of(buffer, "message")
+        Push::Message { from, data, event, time_ms: _ } => Object::of(buffer, "message")
             .origin(from)
             .optional(event.as_ref(), |o, event| o.string("event", event))
             .payload(data),
@@ -227,6 +239,13 @@ impl<'a> Object<'a> {
         }
     }
 
+    fn refusal(self, refusal: &Refusal) -> Self {
+        self.string("code", refusal.code.as_str())
+            .string("message", &refusal.message)
+            .boolean("temporary", refusal.code.temporary())
+            .optional(refusal.retry_after_ms, |o, ms| o.number("retry_after_ms", ms))
+    }
+
     fn member(self, member: &Member) -> Self {
         self.string("user", &member.user)
             .number("clients", member.clients)
@@ -240,7 +259,7 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Writing to a `Vec` cannot fail.
-fn write_string(buffer: &mut Vec<u8>, text: &str) {
+/// A JSON string. Writing to a `Vec` cannot fail.
+pub fn write_string(buffer: &mut Vec<u8>, text: &str) {
     let _ = serde_json::to_writer(buffer, text);
 }
