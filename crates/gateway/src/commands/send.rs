@@ -8,10 +8,11 @@ use broker::Note;
 use protocol::dialect::Dialect;
 use protocol::dialect::socketio::encode;
 use protocol::order::Order;
-use protocol::{ErrorCode, Outgoing, Publication, Push, Refusal, Reply, Send};
+use protocol::{ErrorCode, Outgoing, Publication, Push, Refusal, Reply, Send, Text};
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 /// Private messages of one worker that wait for their answer.
 const TICKETS_MAX: usize = 65_536;
@@ -101,12 +102,39 @@ pub fn take_order(local: &Rc<Local>, order: Order) {
         Order::Request { .. } | Order::Response { .. } => {}
         Order::Message { connection, ticket, answer_to, message } => {
             debug_assert_eq!(worker_of(connection), local.index);
+            let moved = local.moved.borrow().get(&connection).map(|(id, _)| id.clone());
+            if let Some(id) = moved {
+                let local = local.clone();
+                tokio::task::spawn_local(
+                    async move { follow(&local, &id, connection, ticket, answer_to, message).await },
+                );
+                return;
+            }
             let found = local.connections.borrow().get(&connection).cloned().filter(|c| !c.has_ended());
             let was_told = found.as_ref().is_some_and(|connection| hand_over(local, connection, message));
             let answer = Order::Answer { ticket, delivered: was_told && found.is_some_and(|c| !c.has_ended()) };
             let local = local.clone();
             tokio::task::spawn_local(async move { local.node.order(&answer_to, answer).await });
         }
+    }
+}
+
+/// How often it is looked where a connection has gone.
+const FOLLOW_PAUSE: Duration = Duration::from_millis(20);
+
+/// Sends a message on to where its connection has just gone. Its sender is answered from there, or not in time.
+async fn follow(local: &Rc<Local>, id: &str, gone: u64, ticket: u64, answer_to: Text, message: Publication) {
+    let deadline = Instant::now() + super::COMMAND_TIMEOUT;
+    while Instant::now() < deadline {
+        let noted = local.node.broker.note(&alias_note(id), Note::Read).await;
+        if let Ok(Some(noted)) = noted
+            && noted != local.node.client_id(gone)
+            && let Some((node, connection)) = parse_client_id(&noted)
+        {
+            local.node.order(node, Order::Message { connection, ticket, answer_to, message }).await;
+            return;
+        }
+        sleep(FOLLOW_PAUSE).await;
     }
 }
 

@@ -8,9 +8,13 @@ use crate::websocket::{Reader, close_frame};
 use protocol::{Cause, Channel, CloseCode, Outgoing, Push, Reconnect};
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long the other side has to answer a close and end its stream.
 const CLOSING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection is remembered that has gone on elsewhere; its new node says so within milliseconds.
+const MOVED_TIME: Duration = Duration::from_secs(5);
 
 /// How a subscription ends, as presence sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +86,12 @@ impl Local {
                 return;
             }
             state.session.phase = Phase::Closing;
+        }
+        let (id, now) = (self.public_id(connection), Instant::now());
+        {
+            let mut moved = self.moved.borrow_mut();
+            moved.retain(|_, (_, since)| now.duration_since(*since) < MOVED_TIME);
+            moved.insert(connection.number, (id, now));
         }
         self.undo(connection, Parting::SentAway(away));
         self.retire(connection);

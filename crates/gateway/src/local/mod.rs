@@ -59,6 +59,9 @@ pub struct Local {
     pub responses: RefCell<HashMap<u64, oneshot::Sender<Response>>>,
     /// Connections that go by another id than their own.
     pub aliases: RefCell<Aliases>,
+    /// Connections that have gone on elsewhere a moment ago, and the ids that they go by: until their new node has said so,
+    /// only this one knows of them.
+    pub moved: RefCell<HashMap<u64, (Text, Instant)>>,
     /// Connections whose clients have yet to be told where they are.
     pub positions_due: RefCell<Vec<Rc<Connection>>>,
     /// Deliveries of this turn: when they arrived on this node, and when (Unix ms) they left the publisher's.
@@ -99,6 +102,7 @@ impl Local {
             tickets: RefCell::default(),
             responses: RefCell::default(),
             aliases: RefCell::default(),
+            moved: RefCell::default(),
             positions_due: RefCell::default(),
             delivered: RefCell::default(),
             gathered: Notify::new(),

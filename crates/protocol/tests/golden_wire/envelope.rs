@@ -3,10 +3,10 @@
 use crate::files::{self, golden_files};
 use crate::samples::{ann, anonymous, bare, binary, full, hello, member, retained, text};
 use bytes::Bytes;
-use protocol::forward::{Ask, Request, Response};
 use protocol::envelope::{
     Envelope, Membership, decode_record, encode_membership, encode_publications, encode_record, encode_renewed,
 };
+use protocol::forward::{Ask, Request, Response};
 use protocol::{Cause, Epoch, Order, Origin, Payload, Publication};
 
 #[derive(Debug, PartialEq)]
@@ -78,7 +78,10 @@ fn samples() -> Vec<BetweenNodes> {
         ToNode(Order::Answer { ticket: 9, delivered: true }),
         ToNode(Order::Answer { ticket: 9, delivered: false }),
         ToNode(Order::Request { connection: 7, ticket: 9, answer_to: "n2.c".into(), request: poll.encode() }),
-        ToNode(Order::Response { ticket: 9, response: Response { status: 200, body: Bytes::from_static(b"2") }.encode() }),
+        ToNode(Order::Response {
+            ticket: 9,
+            response: Response { status: 200, body: Bytes::from_static(b"2") }.encode(),
+        }),
     ]
 }
 
