@@ -205,7 +205,13 @@ fn end(local: &Rc<Local>, connection: &Rc<Connection>) {
     if let Some(pipe) = connection.socket.pipe() {
         pipe.release(crate::pipe::Release::Nothing);
     }
+    let is_polling = connection.socket.pipe().is_some();
     local.close_answered(connection, Some(1000));
+    if is_polling {
+        // There is nobody to wait for.
+        local.retire(connection);
+        connection.task.get().inspect(|task| task.abort());
+    }
 }
 
 /// Every Engine.IO message comes back, for the conformance suite.

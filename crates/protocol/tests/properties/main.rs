@@ -8,4 +8,5 @@ mod transport;
 mod between_nodes;
 mod deliveries;
 mod messages;
+mod socketio;
 mod strategies;
