@@ -10,6 +10,7 @@ use protocol::{CloseCode, Reconnect, Text};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// What the operator says about sessions of Engine.IO.
 #[derive(Debug, Clone)]
@@ -63,8 +64,8 @@ pub struct Polling {
     pub user: Option<Text>,
     /// A POST is being taken.
     pub is_posting: bool,
-    /// Somebody has asked to go on as a WebSocket.
-    pub is_upgrading: bool,
+    /// Since when somebody wants to go on as a WebSocket.
+    pub upgrading_since: Option<Instant>,
     /// It is about to go on elsewhere: nothing further is taken.
     pub is_moving: bool,
     /// The last answer by its poll's mark: a proxy that lost it on the way asks again.

@@ -125,7 +125,7 @@ async fn serve(local: &Rc<Local>, number: u64, request: Request, turn: u64) -> R
     match request.ask {
         Ask::Poll => polling::poll(local, &connection, &request.body, turn).await,
         Ask::Post => polling::post(local, &connection, &request.body).await,
-        Ask::Probe if request.body.is_empty() => polling::probe(&connection),
+        Ask::Probe if request.body.is_empty() => polling::probe(local, &connection),
         Ask::Probe => {
             polling::unprobe(&connection);
             Response { status: 200, body: Bytes::new() }

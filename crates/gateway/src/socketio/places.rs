@@ -73,8 +73,11 @@ pub(super) async fn recover(
             return false;
         }
     }
-    supersede(local, &sid).await;
-    take_id(local, connection, &sid);
+    // It may have been this one all along: out of the namespace and in again, or another namespace came first.
+    if *local.public_id(connection) != *sid {
+        supersede(local, &sid).await;
+        take_id(local, connection, &sid);
+    }
     go_on(local, connection, namespace, places).await;
     true
 }

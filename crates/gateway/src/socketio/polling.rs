@@ -13,7 +13,7 @@ use protocol::dialect::socketio::engine::{self, NOOP, Payload};
 use protocol::forward::{Request, Response};
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// A poll is held no longer than this beyond the next ping, which ends it anyway.
 const HOLD_SLACK: Duration = Duration::from_secs(5);
@@ -145,7 +145,7 @@ pub(super) async fn poll(local: &Rc<Local>, connection: &Rc<Connection>, mark: &
         return Answered::BadRequest.response();
     }
     let hold = local.node.config.worker.ping_interval + HOLD_SLACK;
-    let is_upgrading = with_polling(connection, |polling| polling.is_upgrading).unwrap_or_default();
+    let is_upgrading = is_upgrading(local, connection);
     let hold = if is_upgrading { UPGRADING_HOLD } else { hold };
     pipe.begin(turn);
     let mut waiting = Waiting { local, connection, turn, answered: false };
@@ -215,16 +215,23 @@ impl Drop for Posting<'_> {
 }
 
 /// Somebody wants to go on as a WebSocket: the poll that waits is let go, so that nothing is under way. One at a time.
-pub(super) fn probe(connection: &Rc<Connection>) -> Response {
-    let was_upgrading = with_polling(connection, |polling| std::mem::replace(&mut polling.is_upgrading, true));
-    if was_upgrading != Some(false) {
+pub(super) fn probe(local: &Local, connection: &Rc<Connection>) -> Response {
+    if is_upgrading(local, connection) {
         return Answered::BadRequest.response();
     }
+    with_polling(connection, |polling| polling.upgrading_since = Some(Instant::now()));
     connection.socket.pipe().inspect(|pipe: &&Pipe| pipe.release(Release::Nothing));
     ok("")
 }
 
 /// Whoever wanted to go on as a WebSocket has not: the session polls on.
 pub(super) fn unprobe(connection: &Rc<Connection>) {
-    with_polling(connection, |polling| polling.is_upgrading = false);
+    with_polling(connection, |polling| polling.upgrading_since = None);
+}
+
+/// Whoever wants to upgrade has so long: should the node that tries it end, its word that it has failed does not come.
+fn is_upgrading(local: &Local, connection: &Connection) -> bool {
+    let since = with_polling(connection, |polling| polling.upgrading_since).flatten();
+    let patience = local.node.config.socketio.upgrade_timeout + HOLD_SLACK;
+    since.is_some_and(|since| since.elapsed() < patience)
 }

@@ -12,3 +12,4 @@ mod files;
 mod outgoing;
 mod raw;
 mod samples;
+mod socketio;

@@ -38,6 +38,36 @@ test("nothing is lost and nothing comes twice while clients go on as WebSockets"
   }
 });
 
+test("whoever loses its stream goes on where it was, in each of its namespaces", async () => {
+  const lobby = `lost-${process.pid}-${Date.now()}`;
+  const [main, speaker] = await Promise.all([connect("upgrade", { network: 1 }), connect("websocket", { network: 2 })]);
+  await until("it is a WebSocket", () => main.io.engine.transport.name === "websocket");
+  const admin = main.io.socket("/admin");
+  const other = await connect("websocket", { network: 3, namespace: "/admin" });
+  if (!admin.connected) await once(admin.connect(), "connect");
+  const heard = { main: [], admin: [] };
+  main.on("room-message", ({ message }) => heard.main.push(message));
+  admin.on("room-message", ({ message }) => heard.admin.push(message));
+  for (const socket of [main, admin, speaker, other]) await ask(socket, "join-room", lobby);
+  const say = async (message) => {
+    await ask(speaker, "room-message", { room: lobby, message });
+    await ask(other, "room-message", { room: lobby, message });
+  };
+  const ids = [main.id, admin.id];
+  for (let round = 1; round <= 3; round++) {
+    await say(`${round} before`);
+    await until("it has heard", () => heard.main.length === 2 * round - 1 && heard.admin.length === 2 * round - 1);
+    const back = [once(main, "connect"), once(admin, "connect")];
+    main.io.engine.transport.ws.close();
+    await say(`${round} meanwhile`);
+    await Promise.all(back);
+    await until("it has caught up", () => heard.main.length === 2 * round && heard.admin.length === 2 * round);
+    assert.deepEqual([main.id, admin.id, main.recovered, admin.recovered], [...ids, true, true]);
+  }
+  const expected = [1, 2, 3].flatMap((round) => [`${round} before`, `${round} meanwhile`]);
+  assert.deepEqual([heard.main, heard.admin], [expected, expected]);
+});
+
 test("who goes on elsewhere is still known by the id that it was given", async () => {
   for (let attempt = 0; attempt < 6; attempt++) {
     const [ann, bob] = await Promise.all([connect("upgrade", { network: 1 }), connect("websocket", { network: 2 })]);

@@ -173,7 +173,7 @@ mod tests {
         let payload = Payload::json(forged);
         let (text, attachments) = cut(&payload);
         assert_eq!((std::str::from_utf8(&text).unwrap(), attachments.len()), (forged, 0));
-        let many = format!("[{}]", vec![r#"{"_placeholder":true,"num":0,"base64":""}"#; 11].join(","));
+        let many = format!("[{}]", [r#"{"_placeholder":true,"num":0,"base64":""}"#; 11].join(","));
         assert_eq!(cut(&Payload::json(many)).1.len(), 0);
     }
 }
