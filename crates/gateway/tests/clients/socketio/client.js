@@ -36,6 +36,12 @@ export function dial(mode, { network = 1, namespace = "", url = FRONT, ...option
   return socket;
 }
 
+/// Has a client closed with the others.
+export function track(socket) {
+  open.add(socket);
+  return socket;
+}
+
 /// Closes every client that a test has left.
 export function closeAll() {
   for (const socket of open) socket.disconnect();

@@ -1,7 +1,7 @@
 // Going on as a WebSocket while messages come: to another node more often than not, and nothing is lost or comes twice.
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
-import { ask, closeAll, connect, once, until } from "./client.js";
+import { ask, closeAll, connect, once, track, until } from "./client.js";
 
 afterEach(closeAll);
 
@@ -42,9 +42,9 @@ test("whoever loses its stream goes on where it was, in each of its namespaces",
   const lobby = `lost-${process.pid}-${Date.now()}`;
   const [main, speaker] = await Promise.all([connect("upgrade", { network: 1 }), connect("websocket", { network: 2 })]);
   await until("it is a WebSocket", () => main.io.engine.transport.name === "websocket");
-  const admin = main.io.socket("/admin");
+  const admin = track(main.io.socket("/admin"));
   const other = await connect("websocket", { network: 3, namespace: "/admin" });
-  if (!admin.connected) await once(admin.connect(), "connect");
+  if (!admin.connected) await once(admin, "connect");
   const heard = { main: [], admin: [] };
   main.on("room-message", ({ message }) => heard.main.push(message));
   admin.on("room-message", ({ message }) => heard.admin.push(message));
