@@ -62,6 +62,10 @@ pub const KEY_TTL: Duration = Duration::from_secs(300);
 /// How long a channel's epoch and offset outlive its last publication.
 pub const META_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// How long a channel's epoch outlives its last reading where nobody has published to it yet: names cost nothing to make
+/// up, so they must not cost thirty days of memory. While a node is subscribed it is kept.
+pub const UNUSED_TTL: Duration = Duration::from_secs(600);
+
 /// Why a publication was not acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {

@@ -18,7 +18,7 @@ mod support;
 
 use broker::memory::{MemoryBroker, MemoryStore};
 use broker::metrics::BrokerMetrics;
-use broker::{KEY_TTL, META_TTL};
+use broker::{KEY_TTL, META_TTL, UNUSED_TTL};
 use link::testing::RedisServer;
 use prometheus::Registry;
 use protocol::Channel;
@@ -36,6 +36,10 @@ pub(crate) trait Fixture {
 
     /// Lets the time of a log run out; it must have been as long as it should.
     async fn expire_log(&self, channel: &Channel);
+
+    /// Lets the time of a channel run out that nobody has published to; it must have been as long as it should. Those who
+    /// are subscribed to it have been able to keep it.
+    async fn expire_unused(&self, channel: &Channel);
 
     /// Lets time pass for a channel's state.
     async fn age_state(&self, channel: &Channel, time: Duration);
@@ -64,6 +68,13 @@ impl Fixture for Memory {
 
     async fn expire_log(&self, _: &Channel) {
         tokio::time::advance(RETENTION.ttl).await;
+    }
+
+    async fn expire_unused(&self, _: &Channel) {
+        for _ in 0..4 {
+            tokio::time::advance(UNUSED_TTL / 4).await;
+            tokio::task::yield_now().await;
+        }
     }
 
     async fn age_state(&self, _: &Channel, time: Duration) {
@@ -102,6 +113,10 @@ impl Fixture for Redis {
         let left: u64 = left.trim_start_matches(':').parse().expect("a time to live");
         assert!(left > META_TTL.as_millis() as u64 - 10_000);
         self.expire(&format!("gw:{{{channel}}}:log"), RETENTION.ttl);
+    }
+
+    async fn expire_unused(&self, channel: &Channel) {
+        self.expire(&format!("gw:{{{channel}}}:meta"), UNUSED_TTL);
     }
 
     async fn age_state(&self, channel: &Channel, time: Duration) {
@@ -170,6 +185,7 @@ kept_by_both! {
     subscribing::where_no_positions_are_wanted_none_are_shown,
     history::a_page_is_read_in_both_directions_from_anywhere,
     history::a_channel_nobody_published_to_has_one_epoch_for_all,
+    history::a_channel_that_was_only_read_is_soon_forgotten,
     history::at_least_as_many_are_kept_as_asked_for_and_not_many_more,
     history::a_log_ends_with_its_time_and_the_offsets_go_on,
     state::the_newest_publication_of_each_key_is_kept_as_it_was_published,

@@ -88,11 +88,12 @@ impl Client {
         channel: &Channel,
         options: SubscribeOptions,
     ) -> Result<Subscription, SubscribeError> {
-        let SubscribeOptions { members, state, recover, capacity } = options;
+        let SubscribeOptions { members, state, recover, token, capacity } = options;
         let (stream, events) = mpsc::channel(capacity.clamp(1, Semaphore::MAX_PERMITS));
         let (answer, answered) = oneshot::channel();
         let serial = self.ids.next();
-        let wanted = Wanted { serial, channel: channel.clone(), members, state, recover: recover.clone(), stream };
+        let (channel_wanted, recover_wanted) = (channel.clone(), recover.clone());
+        let wanted = Wanted { serial, channel: channel_wanted, members, state, recover: recover_wanted, token, stream };
         // Made before it is ordered: whatever drops this future drops it, and so lets go of it.
         let (leaving, orders) = (self.leaving.clone(), self.orders.clone());
         let subscription = Subscription::new(channel.clone(), serial, events, recover, leaving, orders);

@@ -43,6 +43,9 @@ mod subscription;
 mod transport;
 mod wire;
 
+#[cfg(feature = "fuzzing")]
+pub use wire::read_message;
+
 pub use address::Address;
 pub use client::Client;
 pub use config::{Config, Token, TokenError};
@@ -55,5 +58,5 @@ pub use request::{History, HistoryOptions, PublishOptions, Published};
 pub use retained::Retained;
 pub use state::State;
 pub use stats::Stats;
-pub use subscription::{Messages, SubscribeOptions, Subscription};
+pub use subscription::{Messages, SubscribeOptions, Subscription, SubscriptionToken};
 pub use transport::{Transport, Wire};

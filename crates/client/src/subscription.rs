@@ -3,6 +3,7 @@
 use crate::event::{Event, Gap, GapCause, Message};
 use crate::order::{Leaving, Order};
 use protocol::{Channel, Position};
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -18,14 +19,39 @@ pub struct SubscribeOptions {
     pub state: bool,
     /// Go on from a position of an earlier subscription (see [`Subscription::position`]).
     pub recover: Option<Position>,
+    /// Its own token, where the channel asks for one.
+    pub token: Option<SubscriptionToken>,
     /// How many events may wait to be read. When so many do, this client reads nothing more from the gateway until there
     /// is room.
     pub capacity: usize,
 }
 
+/// A token for one channel alone, shown at each attempt. When it has ended so has the subscription, by
+/// [`Event::Unsubscribed`] with `unauthenticated`: subscribe again with the next one, from [`Subscription::position`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct SubscriptionToken(String);
+
+impl SubscriptionToken {
+    /// What the gateway's users sign with their key.
+    pub fn new(token: impl Into<String>) -> Self {
+        Self(token.into())
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SubscriptionToken {
+    /// Without the token: options end up in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SubscriptionToken")
+    }
+}
+
 impl Default for SubscribeOptions {
     fn default() -> Self {
-        Self { members: false, state: false, recover: None, capacity: 256 }
+        Self { members: false, state: false, recover: None, token: None, capacity: 256 }
     }
 }
 

@@ -1,18 +1,25 @@
-//! A client that speaks the native JSON, as a person at `wscat` would: commands, replies by their id, pushes in order.
+//! A client that speaks the native JSON, as a person at `wscat` would: commands, replies by their id, pushes in order. One
+//! that has offered the subprotocol for it speaks MessagePack instead.
 
 use crate::PATIENCE;
+use crate::packed::{MSGPACK, pack, unpack};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use std::fmt::Debug;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
-pub(crate) type Stream = WebSocketStream<TcpStream>;
+/// TCP, or TLS over it.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send + Debug {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + Debug> Duplex for S {}
+
+pub(crate) type Stream = WebSocketStream<Box<dyn Duplex>>;
 
 /// How many messages a failure shows.
 const RECENT: usize = 6;
@@ -68,7 +75,14 @@ impl Client {
 
     /// Sends a command and waits for nothing.
     pub async fn send(&mut self, command: &Value) {
+        if self.is_packed() {
+            return self.send_bytes(&pack(command)).await;
+        }
         self.send_text(&command.to_string()).await;
+    }
+
+    fn is_packed(&self) -> bool {
+        self.subprotocol() == Some(MSGPACK)
     }
 
     /// Sends text as it is.
@@ -164,6 +178,7 @@ impl Client {
         }
         match self.take(PATIENCE).await {
             Next::Message(Message::Text(text)) => Some(self.parse(&text)),
+            Next::Message(Message::Binary(bytes)) if self.is_packed() => Some(self.parse_packed(&bytes)),
             Next::Close(_) => None,
             other => panic!("instead of a message or a close came {}; lately {:?}", other.describe(), self.recent),
         }
@@ -260,18 +275,31 @@ impl Client {
 
     async fn read(&mut self, wanted: &str) -> Value {
         let next = self.take(PATIENCE).await;
-        let Next::Message(Message::Text(text)) = next else {
-            panic!("instead of {wanted} came {}; lately {:?}, kept {:?}", next.describe(), self.recent, self.aside)
-        };
-        self.parse(&text)
+        match next {
+            Next::Message(Message::Text(text)) if !self.is_packed() => self.parse(&text),
+            Next::Message(Message::Binary(bytes)) if self.is_packed() => self.parse_packed(&bytes),
+            next => {
+                panic!("instead of {wanted} came {}; lately {:?}, kept {:?}", next.describe(), self.recent, self.aside)
+            }
+        }
+    }
+
+    fn parse_packed(&mut self, bytes: &[u8]) -> Value {
+        let value = unpack(bytes);
+        self.remember(&value.to_string());
+        value
     }
 
     fn parse(&mut self, text: &str) -> Value {
+        self.remember(text);
+        serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))
+    }
+
+    fn remember(&mut self, text: &str) {
         if self.recent.len() == RECENT {
             self.recent.pop_front();
         }
         self.recent.push_back(text.chars().take(RECENT_CHARS).collect());
-        serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))
     }
 
     async fn take(&mut self, patience: std::time::Duration) -> Next {

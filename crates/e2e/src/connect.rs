@@ -1,8 +1,10 @@
 //! Opening a connection: what is said in the handshake, and what comes of it.
 
-use crate::client::{Client, Stream};
+use crate::client::{Client, Duplex, Stream};
+use crate::tls::{self, Trust};
 use crate::{Answer, PATIENCE};
 use std::net::SocketAddr;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Error;
@@ -16,13 +18,15 @@ pub struct Connect {
     address: SocketAddr,
     request: Request,
     receive_buffer_bytes: Option<u32>,
+    preamble: Vec<u8>,
+    tls: Option<Trust>,
 }
 
 impl Connect {
     /// To this port and path.
     pub fn to(address: SocketAddr, path: &str) -> Self {
         let request = format!("ws://{address}{path}").into_client_request().expect("an address");
-        Self { address, request, receive_buffer_bytes: None }
+        Self { address, request, receive_buffer_bytes: None, preamble: Vec::new(), tls: None }
     }
 
     /// With a token in the header.
@@ -73,6 +77,20 @@ impl Connect {
         self
     }
 
+    /// By TLS, with a node whose certificate is trusted so.
+    #[must_use]
+    pub fn by_tls(mut self, trust: &Trust) -> Self {
+        self.tls = Some(trust.clone());
+        self
+    }
+
+    /// With these bytes before all others, as a proxy has them.
+    #[must_use]
+    pub fn preamble(mut self, bytes: &[u8]) -> Self {
+        self.preamble = bytes.to_vec();
+        self
+    }
+
     /// Opens it and waits for the `welcome`.
     pub async fn open(self) -> Client {
         let mut client = self.open_bare().await;
@@ -110,7 +128,12 @@ impl Connect {
 
     async fn handshake(self) -> Result<(Stream, Option<String>), Answer> {
         let stream = dial(self.address, self.receive_buffer_bytes).await;
-        let stream = stream.unwrap_or_else(|error| panic!("cannot connect to {}: {error}", self.address));
+        let mut stream = stream.unwrap_or_else(|error| panic!("cannot connect to {}: {error}", self.address));
+        stream.write_all(&self.preamble).await.expect("the first bytes sent");
+        let stream: Box<dyn Duplex> = match &self.tls {
+            Some(trust) => Box::new(tls::shake(trust, stream).await.unwrap_or_else(|error| panic!("no TLS: {error}"))),
+            None => Box::new(stream),
+        };
         let shaken = timeout(PATIENCE, tokio_tungstenite::client_async(self.request, stream)).await;
         match shaken.unwrap_or_else(|_| panic!("{} does not answer the handshake", self.address)) {
             Ok((stream, response)) => {

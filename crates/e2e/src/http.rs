@@ -1,6 +1,7 @@
 //! HTTP as plainly as it can be spoken: one request, one answer, the end.
 
 use crate::PATIENCE;
+use serde_json::Value;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -42,18 +43,26 @@ impl Answer {
 
 /// Asks for a path.
 pub async fn get(address: SocketAddr, path: &str) -> Answer {
-    ask(address, "GET", path, "").await
+    ask(address, "GET", path, "", "").await
 }
 
 /// Posts nothing to a path, with these headers beside the needed ones.
 pub async fn post(address: SocketAddr, path: &str, headers: &str) -> Answer {
-    ask(address, "POST", path, &format!("content-length: 0\r\n{headers}")).await
+    ask(address, "POST", path, &format!("content-length: 0\r\n{headers}"), "").await
 }
 
-async fn ask(address: SocketAddr, method: &str, path: &str, headers: &str) -> Answer {
+/// Posts JSON to a path.
+pub(crate) async fn post_json(address: SocketAddr, path: &str, body: &Value) -> Answer {
+    let body = body.to_string();
+    let headers = format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
+    ask(address, "POST", path, &headers, &body).await
+}
+
+async fn ask(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Answer {
     let asked = async {
         let mut stream = TcpStream::connect(address).await?;
-        let request = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}\r\n");
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}\r\n{body}");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;

@@ -63,6 +63,11 @@ impl RawSocket {
         }
     }
 
+    /// Sends bytes to a gateway that may have had enough of this client, or reads no more of it: false then.
+    pub async fn try_send(&mut self, bytes: &[u8]) -> bool {
+        matches!(timeout(PATIENCE, self.stream.write_all(bytes)).await, Ok(Ok(())))
+    }
+
     /// Sends nothing more.
     pub async fn send_end(&mut self) {
         self.stream.shutdown().await.expect("the end sent");
@@ -87,6 +92,19 @@ impl RawSocket {
             }
             if !self.more("a frame").await {
                 assert!(self.read.is_empty(), "the stream ended within a frame: {:?}", self.read);
+                return None;
+            }
+        }
+    }
+
+    /// The next frame; `None` at the end of the stream, in order or not.
+    pub async fn frame_or_reset(&mut self) -> Option<Frame> {
+        loop {
+            if let Some(frame) = frames::take(&mut self.read) {
+                return Some(frame);
+            }
+            let read = timeout(PATIENCE, self.stream.read_buf(&mut self.read)).await;
+            if read.expect("a frame or the end").unwrap_or(0) == 0 {
                 return None;
             }
         }

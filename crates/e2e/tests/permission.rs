@@ -25,11 +25,15 @@ const NAMESPACES: &str = r#"
     pattern = "board:*"
     events = ["move", "resign"]
     [[namespace]]
+    pattern = "typed:*"
+    schema = "SCHEMA"
+    [[namespace]]
     pattern = "open"
 "#;
 
 async fn cluster(backend: Backend, settings: &[&str]) -> Cluster {
-    Cluster::of(1, backend).with_tokens().settings(settings).namespaces(NAMESPACES).start().await
+    let namespaces = NAMESPACES.replace("SCHEMA", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/move.schema.json"));
+    Cluster::of(1, backend).with_tokens().settings(settings).namespaces(&namespaces).start().await
 }
 
 /// A client whose token claims this beside its user.
@@ -157,6 +161,24 @@ async fn only_the_events_of_a_namespace_are_published(backend: Backend) {
     assert_eq!(raw.expect_close().await, 4003, "a raw message has no event");
 }
 
+async fn only_what_a_schema_allows_is_published(backend: Backend) {
+    let cluster = cluster(backend, &[]).await;
+    let mut ann = cluster.user(0, "ann").await;
+    ann.subscribe("typed:1").await;
+    let publish = |data: Value| json!({"type": "publish", "channel": "typed:1", "data": data});
+    for data in [json!("up"), json!({"x": 1}), json!({"x": 1, "y": -1}), json!({"x": 1, "y": 1, "z": 1}), Value::Null] {
+        ann.refused(publish(data), "bad_request").await;
+    }
+    ann.granted(publish(json!({"x": 1, "y": 2})), "published").await;
+    let mut raw = cluster.connect_raw(0, "typed:1").token(&tokens::of("ann")).open_bare().await;
+    raw.send_text(r#"{"x": 3, "y": 4}"#).await;
+    for data in [json!({"x": 1, "y": 2}), json!(r#"{"x": 3, "y": 4}"#)] {
+        assert_eq!(ann.next().await["data"], data, "nothing that was refused is delivered");
+    }
+    raw.send_text(r#"{"x": "3"}"#).await;
+    assert_eq!(raw.expect_close().await, 1003);
+}
+
 async fn private_messages_ask_their_own_rule(backend: Backend) {
     let cluster = cluster(backend, &["send.access=granted", "send.roles=support"]).await;
     let mut ann = cluster.user(0, "ann").await;
@@ -220,6 +242,7 @@ on_both!(
     whoever_may_not_read_the_past_recovers_nothing,
     whoever_may_not_see_members_is_not_told_who_comes,
     only_the_events_of_a_namespace_are_published,
+    only_what_a_schema_allows_is_published,
     private_messages_ask_their_own_rule,
     the_raw_relay_asks_at_both_of_its_doors,
     a_raw_client_without_the_token_that_is_asked_for_hears_nothing,

@@ -1,17 +1,21 @@
 //! The admin port, never public: whether the process lives, whether it may take traffic, what it counts, and the orders to
-//! send connections away.
+//! send connections away, to close them, and to revoke tokens.
 
+mod dismissals;
 mod orders;
 
 use crate::node::Node;
 use crate::shedding::Mode;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Router, http::header};
 use prometheus::{Encoder, Registry, TextEncoder};
 use std::sync::Arc;
+
+/// The largest body of an order.
+const MAX_BODY_BYTES: usize = 16 * 1024;
 
 /// What the admin port shows.
 #[derive(Clone)]
@@ -34,6 +38,10 @@ pub fn routes(admin: Admin) -> Router {
         .route("/drain", post(orders::drain).fallback(orders::only_post))
         .route("/rebalance", post(orders::rebalance).fallback(orders::only_post))
         .route("/resume", post(orders::resume).fallback(orders::only_post))
+        .route("/disconnect", post(dismissals::disconnect).fallback(dismissals::only_post))
+        .route("/revoke", post(dismissals::revoke).fallback(dismissals::only_post))
+        .route("/revocations", get(dismissals::revocations))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(admin)
 }
 

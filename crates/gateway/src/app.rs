@@ -1,33 +1,39 @@
 //! The composition root: builds each part once, starts the workers, and stops everything in order.
 
 use crate::admin::{self, Admin};
+use crate::cluster_rates::{ClusterRates, MemoryRates};
 use crate::config::Config;
 use crate::descriptors;
 use crate::drain;
 use crate::http;
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
-use crate::node::{Node, Router};
+use crate::node::{Node, Router, Shares};
+use crate::outbound;
 use crate::shedding::{Occasion, Wanted};
 use crate::socketio::secrets;
 use crate::worker::{self, Start};
+use broker::Sink;
 use broker::memory::{MemoryBroker, MemoryStore};
 use broker::metrics::BrokerMetrics;
 use broker::redis::RedisBroker;
-use broker::{Broker, Sink};
 use futures_util::future::select_all;
-use link::{Link, LinkMetrics};
-use presence::Presence;
+use link::{Buckets, Link, LinkMetrics};
 use presence::memory::{MemoryPresence, MemoryRoster};
 use presence::metrics::PresenceMetrics;
 use presence::redis::RedisPresence;
 use prometheus::Registry;
+use protocol::CloseCode;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
+use users::{
+    MemoryRevocations, MemorySessions, MemoryUsers, RedisRevocations, RedisSessions, Revoking, Rule, Seats,
+    UsersMetrics,
+};
 
 /// How long presence may take to be undone at the end: it stays up to 10 s for those who are coming back elsewhere, and has
 /// 4 s for the rest.
@@ -65,6 +71,8 @@ pub enum StartError {
 pub struct MemoryCluster {
     store: MemoryStore,
     roster: MemoryRoster,
+    users: MemoryUsers,
+    rates: MemoryRates,
 }
 
 impl Default for MemoryCluster {
@@ -72,7 +80,7 @@ impl Default for MemoryCluster {
         let store = MemoryStore::default();
         let topics = store.clone();
         let roster = MemoryRoster::new(Arc::new(move |channel, change| topics.announce(channel, &change)));
-        Self { store, roster }
+        Self { store, roster, users: MemoryUsers::default(), rates: MemoryRates::default() }
     }
 }
 
@@ -101,8 +109,10 @@ pub async fn start(config: Config, memory: &MemoryCluster) -> Result<Running, St
     let (id, name) = names(config.node_id.as_deref());
     let inboxes: Vec<_> = (0..config.workers).map(|_| Arc::new(Inbox::new(config.inbox))).collect();
     let router = Arc::new(Router::new(inboxes, metrics.clone()));
-    let (broker, presence) = backends(&config, memory, &name, router.clone(), &registry)?;
-    let node = Arc::new(Node::new(id, name, config, broker, presence, metrics, router));
+    let shares = shares(&config, memory, &name, &router, &registry)?;
+    let is_outbound = config.hooks.is_used() || config.webhooks.is_some();
+    let outbound = is_outbound.then(outbound::Thread::start).transpose().map_err(StartError::Worker)?;
+    let node = Arc::new(Node::new(id, name, config, shares, metrics, router, outbound));
 
     let listen = |key, address| move |error| StartError::Listen { key, address, error };
     let admin_address = node.config.admin_listen;
@@ -121,13 +131,14 @@ pub async fn start(config: Config, memory: &MemoryCluster) -> Result<Running, St
         workers.push(worker::start(start).map_err(StartError::Worker)?);
         worker_ends.push(end);
     }
-    let tasks = vec![
+    let mut tasks = vec![
         serve_admin(admin_listener, &node, registry)?,
         sweep(&node),
         watch_isolation(&node),
         keep_keys(&node),
         keep_recovery_key(&node),
     ];
+    tasks.extend(keep_certificate(&node));
     Ok(Running { public, admin, node, workers, worker_ends, tasks })
 }
 
@@ -140,26 +151,57 @@ fn names(id: Option<&str>) -> (String, String) {
     (id, name)
 }
 
-type Backends = (Arc<dyn Broker>, Arc<dyn Presence>);
-
-fn backends(
+/// What the node shares with the others: in Redis, or in this process.
+fn shares(
     config: &Config,
     memory: &MemoryCluster,
     name: &str,
-    sink: Arc<dyn Sink>,
+    router: &Arc<Router>,
     registry: &Registry,
-) -> Result<Backends, StartError> {
+) -> Result<Shares, StartError> {
+    let sink: Arc<dyn Sink> = router.clone();
+    let (revoking, seats) = (revoking(config, router), seats(config, router));
+    let metrics = UsersMetrics::new(registry)?;
     let Some(redis) = &config.redis else {
-        let broker = MemoryBroker::attach(&memory.store, name, sink);
-        let presence = MemoryPresence::attach(&memory.roster, name, config.presence.clone());
-        return Ok((Arc::new(broker), Arc::new(presence)));
+        let users = &memory.users;
+        return Ok(Shares {
+            broker: Arc::new(MemoryBroker::attach(&memory.store, name, sink)),
+            presence: Arc::new(MemoryPresence::attach(&memory.roster, name, config.presence.clone())),
+            revocations: Arc::new(MemoryRevocations::attach(users, revoking, metrics.clone())),
+            sessions: seats.map(|seats| Arc::new(MemorySessions::attach(users, name, seats, metrics)) as _),
+            cluster_rates: Some(ClusterRates::Memory(memory.rates.clone())),
+        });
     };
     let link = Link::new(redis, LinkMetrics::new(registry)?)?;
     let broker_metrics = BrokerMetrics::new(registry)?;
     let presence_metrics = PresenceMetrics::new(registry)?;
-    let broker = RedisBroker::start(link.clone(), name, sink, &config.broker, broker_metrics);
-    let presence = RedisPresence::start(link, name, config.presence.clone(), presence_metrics);
-    Ok((Arc::new(broker), Arc::new(presence)))
+    let has_rates = config.policy.namespaces().iter().any(|namespace| namespace.rules.needs_cluster());
+    Ok(Shares {
+        broker: Arc::new(RedisBroker::start(link.clone(), name, sink, &config.broker, broker_metrics)),
+        presence: Arc::new(RedisPresence::start(link.clone(), name, config.presence.clone(), presence_metrics)),
+        revocations: Arc::new(RedisRevocations::start(&link, revoking, metrics.clone())),
+        sessions: seats.map(|seats| Arc::new(RedisSessions::start(&link, name, seats, metrics)) as _),
+        cluster_rates: has_rates.then(|| ClusterRates::Redis(Buckets::start(&link))),
+    })
+}
+
+fn revoking(config: &Config, router: &Arc<Router>) -> Revoking {
+    // The router holds whoever calls this.
+    let router = Arc::downgrade(router);
+    let on_news = move || drop(router.upgrade().inspect(|router| router.review()));
+    Revoking { max: config.revocations.max, on_news: Arc::new(on_news) }
+}
+
+/// `None` where nobody counts the connections of users.
+fn seats(config: &Config, router: &Arc<Router>) -> Option<Seats> {
+    let code = match config.sessions {
+        Rule::Allow => return None,
+        Rule::Limit(_) => CloseCode::TooManySessions,
+        Rule::Newest => CloseCode::Replaced,
+    };
+    let router = Arc::downgrade(router);
+    let on_lost = move |connection| drop(router.upgrade().inspect(|router| router.disconnect(connection, code)));
+    Some(Seats { rule: config.sessions, lease: config.presence.lease, on_lost: Arc::new(on_lost) })
 }
 
 fn serve_admin(
@@ -191,6 +233,13 @@ fn keep_recovery_key(node: &Arc<Node>) -> AbortHandle {
 fn keep_keys(node: &Arc<Node>) -> AbortHandle {
     let auth = node.auth.clone();
     tokio::spawn(async move { auth.maintain().await }).abort_handle()
+}
+
+fn keep_certificate(node: &Arc<Node>) -> Option<AbortHandle> {
+    let tls = node.config.tls.clone()?;
+    node.metrics.tls_certificate_ends.set(tls.ends_s());
+    let metrics = node.metrics.clone();
+    Some(tokio::spawn(async move { tls.keep_current(&metrics).await }).abort_handle())
 }
 
 /// A node cannot tell whether only it is cut off or Redis is gone. Either way its clients are served nothing, so after the
@@ -250,9 +299,16 @@ impl Running {
         if joined.await.unwrap_or(1) > 0 {
             tracing::error!("a worker ended by a panic");
         }
+        if let Some(sessions) = &self.node.sessions {
+            sessions.stop().await;
+        }
         // Those who were closed last are coming back elsewhere: until then they are still shown as present.
         if timeout(PRESENCE_STOP_TIMEOUT, self.node.presence.stop()).await.is_err() {
             tracing::warn!("presence could not be undone in time; the node's lease will do it");
+        }
+        // The last to go: it tells of those who have just left.
+        if let Some(webhooks) = &self.node.webhooks {
+            webhooks.finish().await;
         }
         self.tasks.iter().for_each(AbortHandle::abort);
     }

@@ -1,15 +1,20 @@
 //! The command line: what there is, and the small commands that need no node.
 
+pub(crate) mod dev_cert;
 pub(crate) mod remote;
 
 use clap::{Parser, Subcommand};
 use gateway::app::Running;
 use gateway::auth::{Wish, mint};
 use gateway::config::Config;
+use gateway::config::audit::{Finding, audit, checklist};
 use gateway::config::settings::variable;
+use gateway::policy::quoted;
+use gateway::tls::Tls;
 use link::LinkConfig;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A horizontally scaled WebSocket gateway: clients of any number of nodes share channels through Redis.
 ///
@@ -38,7 +43,11 @@ pub(crate) enum Command {
     /// Serve until SIGTERM (the default).
     Serve,
     /// Check the configuration, tell every fault, and exit (0: good, 64: not).
-    CheckConfig,
+    CheckConfig {
+        /// Also check whether it is fit to serve the public: a list of all that matters, and 1 if something is wrong.
+        #[arg(long)]
+        production: bool,
+    },
     /// Print every setting with its value in force, as TOML.
     PrintConfig,
     /// Mint a token for development, signed with auth.hmac_secret.
@@ -64,6 +73,14 @@ pub(crate) enum Command {
         /// How long it holds.
         #[arg(long, default_value = "1h")]
         ttl: humantime::Duration,
+    },
+    /// Write a certificate and its key for development (cert.pem and key.pem), and say how to use them.
+    DevCert {
+        /// Where to.
+        #[arg(long, default_value = ".", value_name = "DIRECTORY")]
+        dir: PathBuf,
+        /// Names and addresses by which it will be reached; localhost, 127.0.0.1 and ::1 unless told.
+        names: Vec<String>,
     },
     /// Ask a node's admin port whether it may take traffic, and exit (0: yes, 1: no). For containers.
     Healthcheck {
@@ -98,11 +115,67 @@ pub(crate) enum Command {
         #[arg(long)]
         wait: bool,
     },
+    /// Close connections, on whatever nodes they are.
+    Disconnect {
+        #[command(flatten)]
+        admin: AdminPort,
+        #[command(flatten)]
+        leaving: Leaving,
+        /// They may come back (4110); if not said, they are told to stay away (4011).
+        #[arg(long)]
+        reconnect: bool,
+        /// Another close code: 40xx to stay away, 41xx to come back.
+        #[arg(long, conflicts_with = "reconnect")]
+        code: Option<u16>,
+    },
+    /// Revoke tokens in the whole cluster; live connections by them are closed (4009).
+    Revoke {
+        #[command(flatten)]
+        admin: AdminPort,
+        /// The token with this id (`jti`).
+        #[arg(long, value_name = "JTI", required_unless_present = "user", conflicts_with = "user")]
+        token_id: Option<String>,
+        /// All tokens of this user, also those that are still to be issued.
+        #[arg(long)]
+        user: Option<String>,
+        /// Only those of the user that were issued before: now, Unix seconds, or a time such as 2026-01-31T12:00:00Z.
+        #[arg(long, value_name = "TIME", requires = "user", value_parser = moment)]
+        issued_before: Option<u64>,
+        /// How long that is remembered, such as 2h; auth.revocations_kept of the node if not said.
+        #[arg(long = "for", value_name = "DURATION")]
+        kept: Option<humantime::Duration>,
+    },
     /// Have a node that was drained with --stay take connections again.
     Resume {
         #[command(flatten)]
         admin: AdminPort,
     },
+}
+
+/// Whose connections are closed.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Leaving {
+    /// All of a user.
+    #[arg(long)]
+    pub user: Option<String>,
+    /// One, by its connection id (`client` in its welcome).
+    #[arg(long)]
+    pub client: Option<String>,
+    /// All that subscribe to a channel.
+    #[arg(long)]
+    pub channel: Option<String>,
+}
+
+/// Unix seconds of a moment as people write it. Tokens say only the second in which they were issued, so `now` takes the
+/// present one along.
+fn moment(text: &str) -> Result<u64, String> {
+    let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    match text.parse() {
+        Ok(seconds) => Ok(seconds),
+        Err(_) if text == "now" => Ok(seconds(SystemTime::now()) + 1),
+        Err(_) => humantime::parse_rfc3339_weak(text).map(seconds).map_err(|error| error.to_string()),
+    }
 }
 
 /// Which running node.
@@ -113,13 +186,28 @@ pub(crate) struct AdminPort {
     pub address: String,
 }
 
-/// Tells that the configuration holds, and what is open in it.
-pub(crate) fn check(config: &Config) -> ExitCode {
+/// Tells that the configuration holds, and what is open in it; for production, whether it may.
+pub(crate) fn check(config: &Config, production: bool) -> ExitCode {
     println!("the configuration holds");
+    if production || config.production {
+        let findings = audit(config);
+        print!("\n{}", checklist(&findings));
+        return ExitCode::from(u8::from(findings.iter().any(Finding::is_failure)));
+    }
     for line in openings(config) {
         println!("note: {line}");
     }
     ExitCode::SUCCESS
+}
+
+/// What keeps a node from starting: with `production`, whatever is wrong for it.
+pub(crate) fn unfit(config: &Config) -> Option<ExitCode> {
+    let findings: Vec<_> = audit(config).into_iter().filter(Finding::is_failure).collect();
+    if !config.production || findings.is_empty() {
+        return None;
+    }
+    eprint!("this node is not fit for production, and does not start (production = true):\n{}", checklist(&findings));
+    Some(ExitCode::from(EXIT_USAGE))
 }
 
 /// Prints every setting, in a form that `--config` takes.
@@ -133,7 +221,7 @@ pub(crate) fn print(config: &Config) -> ExitCode {
             continue;
         }
         let hash = if known.value.is_empty() { "# " } else { "" };
-        println!("{hash}{} = {:?}", known.key, known.value);
+        println!("{hash}{} = {}", known.key, quoted(&known.value));
     }
     println!("{NAMESPACES}");
     for namespace in config.policy.namespaces() {
@@ -154,6 +242,8 @@ const NAMESPACES: &str = r#"
 #   read_history   who may read history and recover; as subscribe unless said
 #   roles          what a role of the token grants: roles.staff = ["publish"], or roles = ["staff"] for everything
 #   events         the events that may be published; without it all, and publications without one
+#   schema         a JSON Schema that payloads must be as: schema = "/etc/gateway/message.json"; schemas.typing = "…" for one
+#                  event alone
 #   presence       whether it is kept who is there
 #   join_leave     whether subscribers are told who comes and goes
 #   history        size: publications kept (0: none, at most once, no recovery); ttl: the log is dropped this long after the
@@ -162,7 +252,9 @@ const NAMESPACES: &str = r#"
 #                  long after it was last published
 #   slow           what becomes of a subscriber that does not keep up: close (4102); drop_oldest: the oldest publications
 #                  that wait for it go; latest: only the newest waits, of each key that is retained; a gap tells what went
-#   max_message    larger payloads are refused (too_large); without it, only by limits.max_message"#;
+#   max_message    larger payloads are refused (too_large); without it, only by limits.max_message
+#   hooks          what the application is asked before it happens: of "subscribe" and "publish" (hooks.….url)
+#   client_events  whether it is told of publications that have an event's name (webhooks.url)"#;
 
 fn or_none(text: &str) -> &str {
     if text.is_empty() { "none" } else { text }
@@ -193,11 +285,12 @@ pub(crate) fn announce(running: &Running) {
     let config = &running.node.config;
     let host = if running.public.ip().is_unspecified() { "localhost".into() } else { running.public.ip().to_string() };
     let port = running.public.port();
+    let s = if config.tls.is_some() { "s" } else { "" };
     let mut lines = vec![
         format!("gateway {} node {} with {} workers", env!("CARGO_PKG_VERSION"), running.node.id, config.workers),
-        format!("  try it      http://{host}:{port}/           /chat is a chat"),
-        format!("  WebSocket   ws://{host}:{port}/ws           native JSON, see crates/protocol/PROTOCOL.md"),
-        format!("  raw relay   ws://{host}:{port}/raw/<channel> every message to everyone, verbatim"),
+        format!("  try it      http{s}://{host}:{port}/           /chat is a chat"),
+        format!("  WebSocket   ws{s}://{host}:{port}/ws           native JSON, see crates/protocol/PROTOCOL.md"),
+        format!("  raw relay   ws{s}://{host}:{port}/raw/<channel> every message to everyone, verbatim"),
         format!("  admin       http://{}/metrics  /healthz  /readyz", running.admin),
     ];
     lines.push(match &config.redis {
@@ -238,6 +331,7 @@ fn openings(config: &Config) -> Vec<String> {
     if config.http.origins.is_empty() {
         lines.push("browsers may connect from pages of this same host only (origins)".into());
     }
+    lines.extend(config.tls.as_ref().and_then(Tls::warning));
     if config.redis.is_none() {
         lines.push("history and presence end with this process; set redis.url to share them between nodes".into());
     }

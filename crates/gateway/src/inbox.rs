@@ -53,6 +53,8 @@ pub enum Item {
     Order(Box<Order>),
     /// A stream for a session that has polled until now.
     Handover(Box<Handover>),
+    /// Something was revoked: look through the connections.
+    Revoked,
     /// Choose those who are to go, and tell them.
     Shed {
         /// Why, and how long they stay away.
@@ -178,7 +180,11 @@ impl Inbox {
         let bytes = match &order {
             Order::Message { message, .. } => message.data.bytes.len(),
             Order::Request { request, .. } => request.len(),
-            Order::Answer { .. } | Order::Response { .. } => 0,
+            Order::Answer { .. }
+            | Order::Response { .. }
+            | Order::Disconnect { .. }
+            | Order::Revoked
+            | Order::Prove { .. } => 0,
         };
         let mut queue = self.lock();
         if queue.is_full(&self.config, bytes) {

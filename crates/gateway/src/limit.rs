@@ -46,6 +46,57 @@ impl std::fmt::Display for Rate {
     }
 }
 
+/// How fast one connection may do what.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rates {
+    /// Commands.
+    pub messages: Rate,
+    /// Pings and pongs.
+    pub control: Rate,
+    /// Channels that nobody else of this node uses.
+    pub new_channels: Rate,
+}
+
+/// The buckets of one connection for its [`Rates`], and for those of namespaces.
+#[derive(Debug)]
+pub struct Buckets {
+    /// Commands.
+    pub messages: Bucket,
+    /// Pings and pongs.
+    pub control: Bucket,
+    /// Channels that nobody else of this node uses.
+    pub new_channels: Bucket,
+    /// Of each rule that it has met.
+    pub rules: Vec<(RuleId, Bucket)>,
+}
+
+/// A namespace's rule, by its number in the policy.
+pub type RuleId = u32;
+
+impl Buckets {
+    /// All of them full.
+    pub fn full(rates: &Rates, now_ms: u32) -> Self {
+        let full = |rate| Bucket::full(rate, now_ms);
+        let (messages, control) = (full(&rates.messages), full(&rates.control));
+        Self { messages, control, new_channels: full(&rates.new_channels), rules: Vec::new() }
+    }
+
+    /// Takes one of a rule's bucket, which is full when it is first asked.
+    ///
+    /// # Errors
+    /// How long until there is one.
+    pub fn take_of_rule(&mut self, rule: RuleId, rate: &Rate, now_ms: u32) -> Result<(), Duration> {
+        let found = self.rules.iter().position(|(id, _)| *id == rule);
+        let at = found.unwrap_or_else(|| {
+            // Most publish under one rule or none.
+            self.rules.reserve_exact(1);
+            self.rules.push((rule, Bucket::full(rate, now_ms)));
+            self.rules.len() - 1
+        });
+        self.rules[at].1.take(rate, now_ms)
+    }
+}
+
 /// What may still be said or come: eight bytes, refilled when asked.
 #[derive(Debug, Clone, Copy)]
 pub struct Bucket {

@@ -4,7 +4,7 @@ mod cli;
 
 use clap::Parser;
 use cli::remote::{self, Order};
-use cli::{Cli, Command, EXIT_USAGE};
+use cli::{Cli, Command, EXIT_USAGE, Leaving};
 use gateway::app::{self, MemoryCluster};
 use gateway::auth::Wish;
 use gateway::config::{Config, ConfigError, LogConfig};
@@ -12,9 +12,11 @@ use gateway::drain;
 use gateway::inbox::Item;
 use gateway::node::Node;
 use protocol::CloseCode;
+use serde_json::json;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 fn main() -> ExitCode {
@@ -28,23 +30,28 @@ fn main() -> ExitCode {
     };
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(config),
-        Command::CheckConfig => cli::check(&config),
+        Command::CheckConfig { production } => cli::check(&config, production),
         Command::PrintConfig => cli::print(&config),
         Command::Token { user, info, role, cap, channel, subscribe, ttl } => {
             let asked = Wish { user, info, roles: role, caps: cap, channels: channel, ..Wish::default() };
             cli::token(&config, Wish { subscription: subscribe, lifetime: ttl.into(), ..asked })
         }
         // Asked already.
-        Command::Healthcheck { .. } | Command::Drain { .. } | Command::Rebalance { .. } | Command::Resume { .. } => {
-            ExitCode::SUCCESS
-        }
+        Command::DevCert { .. }
+        | Command::Healthcheck { .. }
+        | Command::Drain { .. }
+        | Command::Rebalance { .. }
+        | Command::Resume { .. }
+        | Command::Disconnect { .. }
+        | Command::Revoke { .. } => ExitCode::SUCCESS,
     }
 }
 
-/// The commands that are for another process, and need no configuration of their own.
+/// The commands that need no configuration: most are for another process.
 fn ask_a_node(command: &Command) -> Option<ExitCode> {
     let text = |window: &Option<humantime::Duration>| window.as_ref().map(ToString::to_string);
     let (admin, path, wait) = match command {
+        Command::DevCert { dir, names } => return Some(cli::dev_cert::run(dir, names)),
         Command::Healthcheck { admin } => return Some(remote::healthcheck(&admin.address)),
         Command::Drain { admin, window, stay, wait } => {
             let exit = stay.then(|| "false".to_owned());
@@ -55,7 +62,20 @@ fn ask_a_node(command: &Command) -> Option<ExitCode> {
             (admin, remote::with_query("/rebalance", &query), *wait)
         }
         Command::Resume { admin } => (admin, "/resume".to_owned(), false),
-        Command::Serve | Command::CheckConfig | Command::PrintConfig | Command::Token { .. } => return None,
+        Command::Disconnect { admin, leaving: Leaving { user, client, channel }, reconnect, code } => {
+            let body =
+                json!({"user": user, "client": client, "channel": channel, "reconnect": reconnect, "code": code});
+            return Some(remote::tell(&admin.address, "/disconnect", &body));
+        }
+        Command::Revoke { admin, token_id, user, issued_before, kept } => {
+            let until = kept.map(|kept| {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                now.saturating_add(*kept).as_secs()
+            });
+            let body = json!({"token_id": token_id, "user": user, "issued_before": issued_before, "until": until});
+            return Some(remote::tell(&admin.address, "/revoke", &body));
+        }
+        Command::Serve | Command::CheckConfig { .. } | Command::PrintConfig | Command::Token { .. } => return None,
     };
     Some(remote::give(&Order { address: &admin.address, path, wait }))
 }
@@ -66,6 +86,9 @@ fn misconfigured(error: &ConfigError) -> ExitCode {
 }
 
 fn serve(config: Config) -> ExitCode {
+    if let Some(refused) = cli::unfit(&config) {
+        return refused;
+    }
     start_log(&config.log);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -1,5 +1,9 @@
 //! What a gateway counts. Labels come from closed sets: dialects, commands, codes; never a channel or a user.
 
+mod limits;
+
+pub use limits::{Limit, Limits};
+
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
@@ -17,6 +21,9 @@ pub const SLOW_REASONS: [&str; 4] = ["bound", "budget", "stalled", "behind"];
 
 /// Whether a client could go on where it had been.
 const RECOVERY_OUTCOMES: [&str; 2] = ["recovered", "not_recovered"];
+/// Why streams never come to speak HTTP.
+pub const ARRIVAL_FAILURES: [&str; 6] =
+    ["late", "proxy_stranger", "proxy_header", "tls_handshake", "tls_missing", "gone"];
 
 /// Counters of one node.
 #[derive(Debug)]
@@ -43,6 +50,12 @@ pub struct Metrics {
     pub shed_connections: IntCounterVec,
     /// Connections that have yet to go.
     pub shed_left: IntGauge,
+    /// Streams that never came to speak HTTP, by reason.
+    pub arrival_failures: IntCounterVec,
+    /// Looks at the files of a certificate that found another one, by outcome.
+    pub tls_reloads: IntCounterVec,
+    /// When the certificate ends, in seconds since 1970; 0 without TLS.
+    pub tls_certificate_ends: IntGauge,
     /// HTTP requests refused before an upgrade, by status.
     pub http_refusals: IntCounterVec,
     /// Handshakes refused because too many came at once.
@@ -51,6 +64,16 @@ pub struct Metrics {
     pub admission_free: IntGauge,
     /// Tokens looked at, by outcome; one whose key is fetched first is looked at twice.
     pub tokens: IntCounterVec,
+    /// Questions to the application, by hook and outcome.
+    pub hooks: IntCounterVec,
+    /// How long clients waited for an answer to one, or for the lack of it.
+    pub hook_seconds: HistogramVec,
+    /// Events for the application, by what became of them.
+    pub webhook_events: IntCounterVec,
+    /// Batches of those, by outcome of each attempt.
+    pub webhook_batches: IntCounterVec,
+    /// Events that wait to be told.
+    pub webhook_waiting: IntGauge,
     /// Fetches of the issuer's keys, by outcome.
     pub key_fetches: IntCounterVec,
     /// The issuer's keys that are there.
@@ -105,6 +128,8 @@ pub struct Metrics {
     pub bad_messages: IntCounter,
     /// Socket.IO clients that asked to go on where they had been, by outcome.
     pub session_recoveries: IntCounterVec,
+    /// How often limits were reached, by limit.
+    pub limits: Limits,
 }
 
 impl Metrics {
@@ -123,10 +148,38 @@ impl Metrics {
             sheds: r.counters("sheds_total", "Times that connections were sent away, by occasion", &["occasion"])?,
             shed_connections: r.counters("shed_connections_total", "Connections sent away", &["occasion"])?,
             shed_left: r.gauge("shed_left", "Connections that are being sent away and have yet to go")?,
+            arrival_failures: r.counters_of(
+                "arrival_failures_total",
+                "Streams that never came to speak HTTP, by reason",
+                "reason",
+                &ARRIVAL_FAILURES,
+            )?,
+            tls_reloads: r.counters_of(
+                "tls_reloads_total",
+                "Changed certificates",
+                "outcome",
+                &["loaded", "failed"],
+            )?,
+            tls_certificate_ends: r.gauge("tls_certificate_ends_seconds", "End of the certificate, since 1970")?,
             http_refusals: r.counters("http_refusals_total", "HTTP requests refused, by status", &["status"])?,
             admission_refusals: r.counter("admission_refusals_total", "Handshakes refused: too many at once")?,
             admission_free: r.gauge("admission_free", "Handshakes that may be completed at this moment")?,
             tokens: r.counters("tokens_total", "Tokens looked at, by outcome", &["outcome"])?,
+            hooks: r.counters("hooks_total", "Questions to the application, by outcome", &["hook", "outcome"])?,
+            hook_seconds: r.histograms("hook_seconds", "How long clients waited for the application", &["hook"])?,
+            webhook_events: r.counters_of(
+                "webhook_events_total",
+                "Events for the application, by what became of them",
+                "outcome",
+                &["sent", "missed"],
+            )?,
+            webhook_batches: r.counters_of(
+                "webhook_batches_total",
+                "Attempts to tell the application of events, by outcome",
+                "outcome",
+                &crate::webhooks::OUTCOMES,
+            )?,
+            webhook_waiting: r.gauge("webhook_waiting_events", "Events that wait to be told")?,
             key_fetches: r.counters("key_fetches_total", "Fetches of the issuer's keys, by outcome", &["outcome"])?,
             published_keys: r.gauge("published_keys", "Keys of the issuer that are there")?,
             commands: r.counters("commands_total", "Commands by type and outcome", &["type", "outcome"])?,
@@ -175,7 +228,13 @@ impl Metrics {
                 "outcome",
                 &RECOVERY_OUTCOMES,
             )?,
+            limits: Limits::new(r.counters("limits_total", "Times that a limit was reached, by limit", &["limit"])?),
         })
+    }
+
+    /// Counts a stream that never came to speak HTTP.
+    pub fn arrival_failure(&self, reason: &'static str) {
+        self.arrival_failures.with_label_values(&[reason]).inc();
     }
 
     /// Counts an ended connection.

@@ -3,21 +3,29 @@
 use crate::admission::Admission;
 use crate::auth::Auth;
 use crate::budget::Budget;
+use crate::cluster_rates::ClusterRates;
 use crate::config::Config;
+use crate::crowd::Crowd;
 use crate::descriptors;
+use crate::hooks::Hooks;
 use crate::inbox::{Inbox, Item, Ticket};
 use crate::metrics::Metrics;
-use crate::places::Places;
+use crate::outbound;
+use crate::places::{Most, Places};
 use crate::shedding::{Mode, Shedding};
+use crate::webhooks::Webhooks;
 use broker::{Broker, Delivery, Health, Sink};
 use bytes::Bytes;
 use presence::Presence;
-use protocol::order::Order;
-use protocol::{Channel, Position};
+use protocol::order::{Order, Whom};
+use protocol::{Channel, CloseCode, Position, Text};
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
+use users::{Revocations, Sessions};
 
 /// The most workers of a node: the interest in a channel is a set of bits.
 pub const MAX_WORKERS: usize = 64;
@@ -39,12 +47,26 @@ pub struct Node {
     pub broker: Arc<dyn Broker>,
     /// Keeps members.
     pub presence: Arc<dyn Presence>,
+    /// Knows which tokens are revoked.
+    pub revocations: Arc<dyn Revocations>,
+    /// Counts the connections of each user, where that is asked for.
+    pub sessions: Option<Arc<dyn Sessions>>,
+    /// Asks the application.
+    pub hooks: Hooks,
+    /// Tells it; `None`: nothing is told.
+    pub webhooks: Option<Arc<Webhooks>>,
     /// Places for connections.
     pub places: Places,
     /// How fast they may come.
     pub admission: Admission,
+    /// Handshakes by address, where they are limited.
+    pub handshakes: Option<Crowd<IpAddr>>,
+    /// Commands by user, where they are limited.
+    pub messages_per_user: Option<Crowd<Text>>,
     /// What all clients together may make this node hold.
     pub budget: Budget,
+    /// What users may publish on all nodes together, where namespaces limit that.
+    pub cluster_rates: Option<ClusterRates>,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// Where deliveries go.
@@ -55,6 +77,22 @@ pub struct Node {
     pub recovery_key: OnceLock<String>,
     /// Held while interest in a channel changes and the broker is told, so that the broker hears it in that order.
     interest: Mutex<VecDeque<(Instant, Channel)>>,
+    /// Where requests to the application run.
+    _outbound: Option<outbound::Thread>,
+}
+
+/// What a node shares with the others of its cluster.
+pub struct Shares {
+    /// Carries publications.
+    pub broker: Arc<dyn Broker>,
+    /// Keeps members.
+    pub presence: Arc<dyn Presence>,
+    /// Knows which tokens are revoked.
+    pub revocations: Arc<dyn Revocations>,
+    /// Counts the connections of each user, where that is asked for.
+    pub sessions: Option<Arc<dyn Sessions>>,
+    /// Counts what users publish on all nodes together.
+    pub cluster_rates: Option<ClusterRates>,
 }
 
 impl Node {
@@ -63,17 +101,33 @@ impl Node {
         id: String,
         name: String,
         config: Config,
-        broker: Arc<dyn Broker>,
-        presence: Arc<dyn Presence>,
+        shares: Shares,
         metrics: Arc<Metrics>,
         router: Arc<Router>,
+        outbound: Option<outbound::Thread>,
     ) -> Self {
-        let auth = Auth::new(&config.auth, &metrics);
+        let Shares { broker, presence, revocations, sessions, cluster_rates } = shares;
+        let auth = Auth::new(&config.auth, &metrics).with_revocations(revocations.clone());
+        router.hears_of(&revocations);
+        let runtime = outbound.as_ref().map(outbound::Thread::handle);
+        let hooks = Hooks::new(&config.hooks, &name, &metrics, runtime);
+        let told = config.webhooks.as_ref().zip(runtime);
+        let webhooks = told.map(|(config, runtime)| Webhooks::start(config, &name, &metrics, runtime));
+        if let Some(webhooks) = &webhooks {
+            presence.watch(webhooks.clone());
+        }
         let shedding = Shedding::new(config.drain, config.workers);
         let limits = &config.worker;
         let shares = descriptors::shares(config.workers);
         let connections_max = limits.connections_max.min(shares.connections);
-        let places = Places::new(connections_max, limits.connections_per_address_max, shares.refusals);
+        let most = Most {
+            per_address: limits.connections_per_address_max,
+            unfinished_per_address: limits.unfinished_per_address_max,
+            per_user: limits.connections_per_user_max,
+        };
+        let places = Places::new(connections_max, most, shares.refusals);
+        let handshakes = limits.handshakes_per_address.map(Crowd::new);
+        let messages_per_user = limits.messages_per_user.map(Crowd::new);
         metrics.connections_max.set(i64::try_from(places.total()).unwrap_or(i64::MAX));
         let admission = Admission::new(config.admission_rate);
         let budget = Budget::new(limits.budget_bytes, config.workers);
@@ -86,14 +140,22 @@ impl Node {
             auth,
             broker,
             presence,
+            revocations,
+            sessions,
+            hooks,
+            webhooks,
             places,
             admission,
+            handshakes,
+            messages_per_user,
             budget,
+            cluster_rates,
             metrics,
             router,
             shedding,
             recovery_key: OnceLock::new(),
             interest,
+            _outbound: outbound,
         }
     }
 
@@ -105,6 +167,9 @@ impl Node {
         if !self.auth.is_ready() {
             return Err("the issuer's keys have not been fetched yet (auth.jwks_url)".to_owned());
         }
+        if !self.revocations.is_read() {
+            return Err("the list of revoked tokens has not been read yet".to_owned());
+        }
         match self.broker.health() {
             Health::Ready => Ok(()),
             Health::Refusing(reason) | Health::NotReady(reason) => Err(reason),
@@ -114,7 +179,8 @@ impl Node {
     /// Whether new connections are of use here. A Redis that refuses what is to be kept still carries all else, and it is
     /// the same for all nodes: nobody is better off elsewhere.
     pub fn takes_connections(&self) -> bool {
-        self.shedding.mode() == Mode::Serving && self.has_broker()
+        // Before it has read the list once, a node would let in those who are kept out everywhere else.
+        self.shedding.mode() == Mode::Serving && self.has_broker() && self.revocations.is_read()
     }
 
     /// Whether the broker can be reached.
@@ -211,6 +277,9 @@ pub struct Router {
     inboxes: Vec<Arc<Inbox>>,
     routes: Mutex<HashMap<Channel, Route>>,
     metrics: Arc<Metrics>,
+    revocations: OnceLock<Arc<dyn Revocations>>,
+    /// Workers that have yet to look through their connections for revoked ones, as bits.
+    reviews: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -229,12 +298,44 @@ struct Route {
 impl Router {
     /// Routes to these workers.
     pub fn new(inboxes: Vec<Arc<Inbox>>, metrics: Arc<Metrics>) -> Self {
-        Self { inboxes, routes: Mutex::default(), metrics }
+        let (revocations, reviews) = (OnceLock::new(), AtomicU64::new(0));
+        Self { inboxes, routes: Mutex::default(), metrics, revocations, reviews }
+    }
+
+    /// These are to be told when another node has revoked something.
+    fn hears_of(&self, revocations: &Arc<dyn Revocations>) {
+        // Set once, by its node.
+        let _ = self.revocations.set(revocations.clone());
+    }
+
+    /// Something was revoked: every worker is to look through its connections, once for all that has come by then.
+    pub fn review(&self) {
+        for (worker, inbox) in self.inboxes.iter().enumerate() {
+            let bit = 1 << worker;
+            if self.reviews.fetch_or(bit, Ordering::AcqRel) & bit == 0 {
+                inbox.put(Item::Revoked);
+            }
+        }
+    }
+
+    /// A worker looks now: what is revoked from here on needs another look.
+    pub fn begins_review(&self, worker: usize) {
+        self.reviews.fetch_and(!(1 << worker), Ordering::AcqRel);
+    }
+
+    /// A connection of this node is to be closed.
+    pub fn disconnect(&self, connection: u64, code: CloseCode) {
+        self.take_order(Order::Disconnect { whom: Whom::Connection(connection), code });
     }
 
     /// The workers' inboxes.
     pub fn inboxes(&self) -> &[Arc<Inbox>] {
         &self.inboxes
+    }
+
+    /// Whether any worker has the channel, or has had it a moment ago.
+    pub fn has(&self, channel: &Channel) -> bool {
+        lock(&self.routes).contains_key(channel)
     }
 
     fn join(&self, channel: &Channel, worker: usize, ticket: Ticket) -> Joined {
@@ -321,9 +422,18 @@ impl Router {
         let number = match &order {
             Order::Message { connection, .. } | Order::Request { connection, .. } => *connection,
             Order::Answer { ticket, .. } | Order::Response { ticket, .. } => *ticket,
+            Order::Disconnect { whom: Whom::Connection(connection), .. } | Order::Prove { connection } => *connection,
+            Order::Disconnect { whom: Whom::User(_) | Whom::Channel(_), .. } => {
+                self.inboxes.iter().for_each(|inbox| inbox.put(Item::Order(Box::new(order.clone()))));
+                return true;
+            }
+            Order::Revoked => {
+                self.revocations.get().inspect(|revocations| revocations.look());
+                return true;
+            }
         };
         let Some(inbox) = self.inboxes.get(worker_of(number)) else { return false };
-        if let Order::Answer { .. } | Order::Response { .. } = order {
+        if let Order::Answer { .. } | Order::Response { .. } | Order::Disconnect { .. } = order {
             inbox.put(Item::Order(Box::new(order)));
         } else if !inbox.order(order) {
             // Not taken is not unknown: the sender waits for an answer that does not come, and says so.
@@ -348,9 +458,7 @@ impl Sink for Router {
             Delivery::Opened { channel, position, has_state } => {
                 return self.opened(channel, position.clone(), *has_state);
             }
-            Delivery::Direct(bytes) => return self.direct(bytes.clone()),
-            // No order to all nodes exists yet.
-            Delivery::Control(_) => return,
+            Delivery::Direct(bytes) | Delivery::Control(bytes) => return self.direct(bytes.clone()),
             Delivery::Publications { channel, epoch, publications } => {
                 let last = publications.iter().rev().find_map(|p| p.offset);
                 let position = epoch.clone().zip(last).map(|(epoch, offset)| Position { epoch, offset });

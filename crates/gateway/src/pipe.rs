@@ -4,10 +4,10 @@
 //! Nothing is kept here: without a reader nothing is taken, so what waits stays in the outbox, within its bounds. A pipe
 //! may be succeeded by a stream, which gets everything from then on.
 
+use crate::socket::Socket;
 use crate::websocket::{ServerMessage, server_messages};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io::{self, IoSlice};
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 /// About how much one reader is given; what has been offered is taken whole, or frames would be cut.
@@ -21,7 +21,7 @@ pub struct Pipe {
     reader: Cell<Option<u64>>,
     release: Cell<Option<Release>>,
     has_ended: Cell<bool>,
-    successor: OnceCell<TcpStream>,
+    successor: OnceCell<Socket>,
     /// Told to a reader.
     news: Notify,
     /// Told to whoever waits for room or an end.
@@ -102,12 +102,12 @@ impl Pipe {
     }
 
     /// The stream that goes on in its place.
-    pub fn successor(&self) -> Option<&TcpStream> {
+    pub fn successor(&self) -> Option<&Socket> {
         self.successor.get()
     }
 
     /// Goes on as a stream, which gets everything that has not been read.
-    pub fn succeed(&self, stream: TcpStream) {
+    pub fn succeed(&self, stream: Socket) {
         let _ = self.successor.set(stream);
         self.release(Release::Replaced);
         self.changed.notify_waiters();
@@ -116,7 +116,7 @@ impl Pipe {
     pub(crate) async fn readable(&self) -> io::Result<()> {
         self.wait(|| self.has_ended.get()).await?;
         match self.successor.get() {
-            Some(stream) => stream.readable().await,
+            Some(stream) => Box::pin(stream.readable()).await,
             None => Ok(()),
         }
     }
@@ -124,7 +124,7 @@ impl Pipe {
     pub(crate) async fn writable(&self) -> io::Result<()> {
         self.wait(|| self.has_ended.get() || self.has_room()).await?;
         match self.successor.get() {
-            Some(stream) => stream.writable().await,
+            Some(stream) => Box::pin(stream.writable()).await,
             None => Ok(()),
         }
     }
@@ -154,6 +154,9 @@ impl Pipe {
     }
 
     pub(crate) fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        if let Some(stream) = self.successor.get() {
+            return stream.try_write(slices);
+        }
         if self.has_ended.get() {
             return Err(io::ErrorKind::BrokenPipe.into());
         }

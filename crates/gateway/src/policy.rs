@@ -2,8 +2,11 @@
 
 use crate::auth::Identity;
 use crate::grant::{Action, Actions};
+use crate::hooks::Asks;
 use crate::outbox::Slow;
 use crate::pattern::Pattern;
+use crate::rule::Rules;
+use crate::schema::Schemas;
 use broker::{Retention, StateLimits};
 use protocol::{Channel, ErrorCode, Refusal};
 use std::fmt;
@@ -70,6 +73,8 @@ pub struct Namespace {
     pub roles: Vec<(String, Actions)>,
     /// The events that may be published; none: all, and publications without one.
     pub events: Option<Vec<String>>,
+    /// What payloads must look like.
+    pub schemas: Arc<Schemas>,
     /// Whether members are kept.
     pub presence: bool,
     /// Whether subscribers are told who comes and goes.
@@ -80,6 +85,12 @@ pub struct Namespace {
     pub max_message_bytes: Option<usize>,
     /// What becomes of subscribers that do not keep up.
     pub slow: Slow,
+    /// How fast may be published.
+    pub rules: Rules,
+    /// What the application is asked before it happens.
+    pub hooks: Asks,
+    /// Whether the application is told of publications with an event's name.
+    pub client_events: bool,
 }
 
 impl Default for Namespace {
@@ -92,33 +103,46 @@ impl Default for Namespace {
             read_history: None,
             roles: Vec::new(),
             events: None,
+            schemas: Arc::default(),
             presence: true,
             join_leave: true,
             history: Some(Retention { size: 100, ttl: Duration::from_secs(300), state: DEFAULT_STATE }),
             max_message_bytes: None,
             slow: Slow::Close,
+            rules: Rules::default(),
+            hooks: Asks::default(),
+            client_events: false,
         }
     }
+}
+
+/// A text as TOML writes it: as JSON does, and `DEL` is escaped too. Rust's own `\u{…}` is unknown there.
+pub fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 
 impl fmt::Display for Namespace {
     /// As the table that declares it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "[[namespace]]")?;
-        writeln!(f, "pattern = {:?}", self.pattern.to_string())?;
+        writeln!(f, "pattern = {}", quoted(&self.pattern.to_string()))?;
         writeln!(f, "subscribe = {:?}", self.subscribe.as_str())?;
         writeln!(f, "publish = {:?}", self.publish.as_str())?;
         writeln!(f, "read_presence = {:?}", self.access(Action::Presence).as_str())?;
         writeln!(f, "read_history = {:?}", self.access(Action::History).as_str())?;
         for (role, actions) in &self.roles {
-            writeln!(f, "roles.{role:?} = {actions}")?;
+            writeln!(f, "roles.{} = {actions}", quoted(role))?;
         }
         if let Some(events) = &self.events {
-            writeln!(f, "events = {events:?}")?;
+            let events: Vec<_> = events.iter().map(|event| quoted(event)).collect();
+            writeln!(f, "events = [{}]", events.join(", "))?;
         }
+        write!(f, "{}", self.schemas)?;
         writeln!(f, "presence = {}", self.presence)?;
         writeln!(f, "join_leave = {}", self.join_leave)?;
         writeln!(f, "slow = {:?}", self.slow.as_str())?;
+        writeln!(f, "hooks = {}", self.hooks)?;
+        writeln!(f, "client_events = {}", self.client_events)?;
         write!(f, "history.size = {}", self.history.map_or(0, |history| history.size))?;
         if let Some(history) = self.history {
             let time = |time| humantime::format_duration(time).to_string();
@@ -126,10 +150,10 @@ impl fmt::Display for Namespace {
             write!(f, "\nhistory.ttl = {:?}", time(history.ttl))?;
             write!(f, "\nstate.keys = {keys}\nstate.bytes = {bytes}\nstate.ttl = {:?}", time(ttl))?;
         }
-        match self.max_message_bytes {
-            Some(bytes) => write!(f, "\nmax_message = {bytes}"),
-            None => Ok(()),
+        if let Some(bytes) = self.max_message_bytes {
+            write!(f, "\nmax_message = {bytes}")?;
         }
+        write!(f, "{}", self.rules)
     }
 }
 
@@ -191,6 +215,19 @@ impl Policy {
     /// A policy of these namespaces; the first that takes a channel rules it.
     pub fn new(namespaces: Vec<Namespace>, send: SendRules) -> Self {
         Self { namespaces: namespaces.into_iter().map(Arc::new).collect(), send }
+    }
+
+    /// Has every channel ask such hooks, and tell of clients' events.
+    pub fn ask_everywhere(&mut self, hooks: Asks, client_events: bool) {
+        for namespace in &mut self.namespaces {
+            let namespace = Arc::make_mut(namespace);
+            (namespace.hooks, namespace.client_events) = (hooks, client_events);
+        }
+    }
+
+    /// Who may send private messages.
+    pub fn send_access(&self) -> Access {
+        self.send.access
     }
 
     /// All of them.

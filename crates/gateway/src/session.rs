@@ -2,8 +2,9 @@
 
 use crate::auth::Identity;
 use crate::grant::{Action, Actions};
-use protocol::Channel;
+use protocol::{Channel, Text};
 use std::sync::Arc;
+use users::Shown;
 
 /// A moment, in ticks since the worker began (34 years until it wraps).
 pub type Tick = u32;
@@ -40,14 +41,25 @@ pub struct Subscription {
     /// Whether it is told who comes and goes.
     pub sees_members: bool,
     /// The token it stands by, where that is one of its own.
-    pub ticket: Option<Ticket>,
+    pub ticket: Option<Arc<Ticket>>,
 }
 
 /// A subscription's own token: as long as it holds, nobody asks what the session's token says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ticket {
     /// When it ends.
     pub ends: Option<Tick>,
+    /// `jti`.
+    pub token_id: Option<Text>,
+    /// `iat`, in Unix seconds.
+    pub issued_at: Option<u64>,
+}
+
+impl Ticket {
+    /// What it can be revoked by; its user is the session's.
+    pub fn shown<'a>(&'a self, user: &'a str) -> Shown<'a> {
+        Shown { user, token_id: self.token_id.as_deref(), issued_at: self.issued_at }
+    }
 }
 
 /// One client's session.
@@ -109,14 +121,22 @@ impl Session {
 
     /// When the first of the subscriptions' own tokens ends.
     pub fn tickets_end(&self) -> Option<Tick> {
-        self.subscriptions.iter().filter_map(|s| s.ticket?.ends).min()
+        self.subscriptions.iter().filter_map(|s| s.ticket.as_ref()?.ends).min()
     }
 
     /// The subscriptions in place whose own token has ended.
     pub fn ended_tickets(&self, now: Tick) -> Vec<Channel> {
-        let has_ended = |s: &&Subscription| s.ticket.and_then(|t| t.ends).is_some_and(|end| end <= now);
+        let has_ended = |s: &&Subscription| s.ticket.as_ref().and_then(|t| t.ends).is_some_and(|end| end <= now);
         let in_place = self.subscriptions.iter().filter(|s| s.stage != Stage::Pending);
         in_place.filter(has_ended).map(|s| s.channel.clone()).collect()
+    }
+
+    /// The subscriptions in place whose own token is revoked. One that is on its way looks by itself when it arrives.
+    pub fn revoked_tickets(&self, is_revoked: impl Fn(&Shown<'_>) -> bool) -> Vec<Channel> {
+        let Some(identity) = &self.identity else { return Vec::new() };
+        let revoked = |s: &&Subscription| s.ticket.as_ref().is_some_and(|t| is_revoked(&t.shown(&identity.user)));
+        let in_place = self.subscriptions.iter().filter(|s| s.stage != Stage::Pending);
+        in_place.filter(revoked).map(|s| s.channel.clone()).collect()
     }
 
     /// Forgets a subscription.
@@ -153,7 +173,7 @@ mod tests {
         let mut session = Session::new(Phase::Ready, None);
         for (name, ends) in [("a", Some(7)), ("b", Some(5)), ("c", None)] {
             session.begin(&channel(name), 9).unwrap();
-            session.subscription(&channel(name)).unwrap().ticket = Some(Ticket { ends });
+            session.subscription(&channel(name)).unwrap().ticket = Some(Arc::new(Ticket { ends, ..Ticket::default() }));
         }
         session.begin(&channel("d"), 9).unwrap();
         assert!(session.has_ticket(&channel("a"), Action::History));

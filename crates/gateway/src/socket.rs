@@ -1,9 +1,13 @@
-//! The stream of one connection: what the rest needs of it, whatever it is.
+//! The stream of one connection: what the rest needs of it, whether plain, encrypted, or none.
+
+mod sealed;
 
 use crate::pipe::Pipe;
+use sealed::Sealed;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use tokio::net::TcpStream;
+use tokio_rustls::rustls::ServerConnection;
 
 /// How much unsent data the kernel may hold for a peer that does not read. The default hides megabytes from the bound of
 /// the outbox.
@@ -12,17 +16,25 @@ const UNSENT_BYTES: u32 = 16 * 1024;
 /// One stream.
 #[derive(Debug)]
 pub enum Socket {
-    /// A stream to the client.
+    /// TCP.
     Plain(TcpStream),
-    /// None: the client comes for what there is.
+    /// TLS over TCP.
+    Tls(Box<Sealed>),
+    /// None: the client comes for what there is, until a stream goes on in its place.
     Piped(Box<Pipe>),
 }
 
 impl Socket {
     /// Takes a stream over.
-    pub fn new(stream: TcpStream) -> Self {
-        tune(&stream);
+    pub fn plain(stream: TcpStream) -> Self {
+        prepare(&stream);
         Self::Plain(stream)
+    }
+
+    /// Takes over a stream and the TLS session on it, whose handshake is done.
+    pub fn tls(stream: TcpStream, session: ServerConnection) -> Self {
+        prepare(&stream);
+        Self::Tls(Box::new(Sealed::new(stream, session)))
     }
 
     /// No stream as yet.
@@ -34,73 +46,126 @@ impl Socket {
     pub fn pipe(&self) -> Option<&Pipe> {
         match self {
             Self::Piped(pipe) if pipe.successor().is_none() => Some(pipe),
-            Self::Piped(_) | Self::Plain(_) => None,
+            Self::Piped(_) | Self::Plain(_) | Self::Tls(_) => None,
         }
     }
 
-    fn stream(&self) -> Option<&TcpStream> {
+    /// The stream, taken off the runtime of this thread; `None` for one whose encryption knows more than its bytes.
+    pub fn into_std(self) -> Option<std::net::TcpStream> {
         match self {
-            Self::Plain(stream) => Some(stream),
-            Self::Piped(pipe) => pipe.successor(),
+            Self::Plain(stream) => stream.into_std().ok(),
+            Self::Tls(_) | Self::Piped(_) => None,
         }
     }
 
     /// Waits until there may be something to read.
+    ///
+    /// # Errors
+    /// When the stream is broken.
     pub async fn readable(&self) -> io::Result<()> {
         match self {
+            Self::Tls(sealed) if sealed.has_opened() => Ok(()),
+            Self::Tls(sealed) => sealed.stream().readable().await,
             Self::Plain(stream) => stream.readable().await,
             Self::Piped(pipe) => pipe.readable().await,
         }
     }
 
-    /// Waits until more may be taken.
+    /// Waits until the kernel may take more.
+    ///
+    /// # Errors
+    /// When the stream is broken.
     pub async fn writable(&self) -> io::Result<()> {
         match self {
             Self::Plain(stream) => stream.writable().await,
+            Self::Tls(sealed) => sealed.stream().writable().await,
             Self::Piped(pipe) => pipe.writable().await,
         }
     }
 
     /// Reads what has arrived; `Ok(0)` at the end.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing has; else the stream is broken.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(stream) => stream.try_read(buffer),
+            Self::Tls(sealed) => sealed.try_read(buffer),
             Self::Piped(pipe) => pipe.try_read(buffer),
         }
     }
 
-    /// Writes what is taken, in one call.
+    /// Writes what can be taken, in one call. What is taken has left the outbox for good, but see [`Socket::try_flush`].
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing can be taken; else the stream is broken.
     pub fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match (self, self.stream(), slices) {
-            (_, Some(stream), [one]) => stream.try_write(one),
-            (_, Some(stream), many) => stream.try_write_vectored(many),
-            (Self::Piped(pipe), None, slices) => pipe.try_write(slices),
-            (Self::Plain(_), None, _) => Err(io::ErrorKind::NotConnected.into()),
+        match (self, slices) {
+            (Self::Plain(stream), [one]) => stream.try_write(one),
+            (Self::Plain(stream), many) => stream.try_write_vectored(many),
+            (Self::Tls(sealed), slices) => sealed.try_write(slices),
+            (Self::Piped(pipe), slices) => pipe.try_write(slices),
+        }
+    }
+
+    /// Hands to the kernel what was taken and has not left yet; false while there is still some.
+    ///
+    /// # Errors
+    /// When the stream is broken.
+    pub fn try_flush(&self) -> io::Result<bool> {
+        match self {
+            Self::Plain(_) => Ok(true),
+            Self::Tls(sealed) => sealed.try_flush(),
+            Self::Piped(pipe) => pipe.successor().map_or(Ok(true), |socket| socket.try_flush()),
+        }
+    }
+
+    /// How much that is, in bytes; at most some 16 KiB.
+    pub fn unsent_bytes(&self) -> usize {
+        match self {
+            Self::Plain(_) => 0,
+            Self::Tls(sealed) => sealed.unsent_bytes(),
+            Self::Piped(pipe) => pipe.successor().map_or(0, |socket| socket.unsent_bytes()),
         }
     }
 
     /// Ends both directions: whoever still waits for this socket is woken.
     pub fn shutdown(&self) {
-        self.end(Shutdown::Both);
+        self.cut(Shutdown::Both);
     }
 
-    /// Says that nothing more will be written, so that the peer reads the last frame and then the end.
-    pub fn shutdown_write(&self) {
-        self.end(Shutdown::Write);
-    }
-
-    fn end(&self, how: Shutdown) {
+    /// Says that nothing more will be written, so that the peer reads the last frame and then the end; false if that has
+    /// to wait until the kernel takes more.
+    pub fn try_end(&self) -> bool {
+        if let Self::Tls(sealed) = self
+            && !sealed.try_end().unwrap_or(true)
+        {
+            return false;
+        }
         if let Self::Piped(pipe) = self {
             pipe.finish();
+            return pipe.successor().is_none_or(|socket| socket.try_end());
         }
-        if let Some(stream) = self.stream() {
-            let _ = socket2::SockRef::from(stream).shutdown(how);
-        }
+        self.cut(Shutdown::Write);
+        true
+    }
+
+    fn cut(&self, how: Shutdown) {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(sealed) => sealed.stream(),
+            Self::Piped(pipe) => {
+                pipe.finish();
+                pipe.successor().inspect(|socket| socket.cut(how));
+                return;
+            }
+        };
+        let _ = socket2::SockRef::from(stream).shutdown(how);
     }
 }
 
-/// Sets a stream up. Each of these only makes things better; a kernel that lacks one is no reason to refuse a client.
-pub fn tune(stream: &TcpStream) {
+fn prepare(stream: &TcpStream) {
+    // Each of these only makes things better; a kernel that lacks one is no reason to refuse a client.
     let _ = stream.set_nodelay(true);
     let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES);
 }

@@ -232,3 +232,28 @@ fn tokens_and_secrets_are_in_no_log_no_metric_and_no_answer() {
         assert!(!text.contains(SECRET), "the secret is in {what}");
     }
 }
+
+#[test]
+fn a_certificate_for_development_is_one_command_away_and_its_key_is_nobody_else_s() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path().join("certificates");
+    // What was there before, for everybody to read, is replaced.
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("key.pem"), "old").unwrap();
+    let output = command(&[]).args(["dev-cert", "chat.example", "10.0.0.1", "--dir"]).arg(&folder).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && said.contains("chat.example, 10.0.0.1") && said.contains("tls.cert="), "{said}");
+    let mode = std::fs::metadata(folder.join("key.pem")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let [cert, key] = ["cert.pem", "key.pem"].map(|name| folder.join(name).display().to_string());
+    let check = |cert: &str, key: &str| {
+        let output = command(&[("GW_TLS__CERT", cert), ("GW_TLS__KEY", key)]).arg("check-config").output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(check(&cert, &key).0, Some(0));
+    let (code, said) = check(&cert, "");
+    assert!(code == Some(64) && said.contains("tls.key (GW_TLS__KEY) is set but empty"), "{said}");
+    let (code, said) = check(&key, &key);
+    assert!(code == Some(64) && said.contains("tls.cert (GW_TLS__CERT)") && said.contains("key.pem"), "{said}");
+}

@@ -78,6 +78,11 @@ export interface SubscribeOptions<Data = unknown> {
   recover?: Position | null;
   /** Ask who is there: `onSubscribed` is told. */
   members?: boolean;
+  /**
+   * A token for this channel alone, where the subscription asks for one: called for each attempt, and again when it ends.
+   * Where it throws, the subscription ends.
+   */
+  getToken?(channel: string): string | undefined | Promise<string | undefined>;
   onSubscribed?(subscribed: SubscribedInfo): void;
   /** Called in order and once for each. */
   onPublication?(publication: Publication<Data>): void;

@@ -84,7 +84,7 @@ export class Gateway extends EventTarget {
     this.#random = options.random ?? Math.random;
     const { backoffFirstMs: firstMs, backoffCeilingMs: ceilingMs, queueMessages, queueBytes } = this.#options;
     this.#backoff = new Backoff({ random: this.#random, firstMs, ceilingMs });
-    const parts = { clock: this.#clock, random: this.#random };
+    const parts = { clock: this.#clock, random: this.#random, tokenMs: this.#options.commandTimeoutMs };
     const [connection, nextId] = [() => this.#connection, () => this.#nextId()];
     this.#subscriptions = new Subscriptions({ ...parts, connection, nextId });
     this.#outbox = new Outbox({ ...parts, connection, limits: { messages: queueMessages, bytes: queueBytes } });

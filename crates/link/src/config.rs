@@ -1,6 +1,10 @@
 //! What a link needs to know.
 
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
+use redis::{
+    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo,
+    RedisResult, TlsCertificates,
+};
+use std::net::IpAddr;
 
 /// The port of a sentinel that names none.
 const SENTINEL_PORT: u16 = 26379;
@@ -8,13 +12,48 @@ const SENTINEL_PORT: u16 = 26379;
 /// Where Redis is, and under which names to live there.
 #[derive(Clone)]
 pub struct LinkConfig {
-    /// One Redis: `redis://[user:password@]host[:port][/db]`. With `sentinel`: the sentinels, separated by commas, of
-    /// which the first one may hold user, password and db of the primary, and the others may be bare `host:port`.
+    /// One Redis: `redis://[user:password@]host[:port][/db]`, or `rediss://` for TLS; user and password are
+    /// percent-encoded. With `sentinel`: the sentinels, separated by commas, of which the first one may hold user, password
+    /// and db of the primary, and the others may be bare `host:port`. If they are reached by TLS, so is the primary.
     pub url: String,
     /// Goes before every key and topic, so that several clusters can share one Redis.
     pub prefix: String,
     /// The primary is asked of sentinels.
     pub sentinel: Option<SentinelConfig>,
+    /// What an address with `rediss://` is checked with.
+    pub tls: LinkTls,
+}
+
+/// Whom a link by TLS trusts, and what it shows of itself. Nothing of it is ever printed.
+#[derive(Clone, Default)]
+pub struct LinkTls {
+    /// Certificate authorities in PEM, in place of the public ones.
+    pub authorities: Option<Vec<u8>>,
+    /// The link's own certificate and its key in PEM, for a Redis that asks for one.
+    pub own: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl std::fmt::Debug for LinkTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LinkTls").finish_non_exhaustive()
+    }
+}
+
+impl LinkTls {
+    /// Whether nothing was said.
+    pub fn is_empty(&self) -> bool {
+        self.authorities.is_none() && self.own.is_none()
+    }
+
+    /// How to connect, with this if that is by TLS at all.
+    pub(crate) fn on(&self, info: ConnectionInfo) -> RedisResult<ConnectionInfo> {
+        if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
+            return Ok(info);
+        }
+        let own = self.own.clone().map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
+        let certificates = TlsCertificates { client_tls: own, root_cert: self.authorities.clone() };
+        Ok(Client::build_with_tls(info, certificates)?.get_connection_info().clone())
+    }
 }
 
 /// How sentinels are asked.
@@ -36,6 +75,17 @@ impl std::fmt::Debug for LinkConfig {
     }
 }
 
+/// By which way Redis is reached, as far as an address tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Way {
+    /// It leads over a network, so others may be on it.
+    pub leaves_the_machine: bool,
+    /// Whoever is on the way cannot read or change what goes there.
+    pub is_encrypted: bool,
+    /// Redis asks for a password.
+    pub has_password: bool,
+}
+
 /// Why an address cannot be used; without the address itself, which may hold a password.
 #[derive(Debug, thiserror::Error)]
 pub enum AddressError {
@@ -46,8 +96,14 @@ pub enum AddressError {
     #[error("address {0} of the sentinels: {1}")]
     UnreadableSentinel(usize, redis::RedisError),
     /// Sentinels live behind TCP.
-    #[error("address {0} of the sentinels: only redis://host:port or host:port can be a sentinel")]
+    #[error("address {0} of the sentinels: only redis://host:port, rediss://host:port or host:port can be a sentinel")]
     NotTcp(usize),
+    /// What is said to some would be heard on the way to the others.
+    #[error("either all sentinels are reached by TLS (rediss://) or none")]
+    HalfTls,
+    /// Whoever is on the way could be the Redis.
+    #[error("#insecure is not supported: name the authority in redis.tls.ca_file")]
+    Insecure,
     /// Each sentinel leads to the same primary.
     #[error("the sentinels' addresses name different users, passwords or dbs of the primary")]
     Contradiction,
@@ -64,6 +120,8 @@ pub(crate) enum Place {
         /// Everything but the primary's address.
         primary: RedisConnectionInfo,
         master: String,
+        /// Where it is reached by TLS.
+        tls: Option<LinkTls>,
     },
 }
 
@@ -76,9 +134,29 @@ impl LinkConfig {
         self.place().map(drop)
     }
 
+    /// By which way Redis is reached.
+    ///
+    /// # Errors
+    /// When the address is none.
+    pub fn way(&self) -> Result<Way, AddressError> {
+        let of = |addresses: &[&ConnectionAddr], primary: &RedisConnectionInfo| Way {
+            leaves_the_machine: addresses.iter().any(|address| leaves_the_machine(address)),
+            is_encrypted: addresses.iter().all(|address| matches!(address, ConnectionAddr::TcpTls { .. })),
+            has_password: primary.password().is_some_and(|password| !password.is_empty()),
+        };
+        Ok(match self.place()? {
+            Place::Single(info) => of(&[info.addr()], info.redis_settings()),
+            Place::Sentinel { sentinels, primary, .. } => {
+                of(&sentinels.iter().map(ConnectionInfo::addr).collect::<Vec<_>>(), &primary)
+            }
+        })
+    }
+
     pub(crate) fn place(&self) -> Result<Place, AddressError> {
         let Some(sentinel) = &self.sentinel else {
-            return Ok(Place::Single(self.url.as_str().into_connection_info()?));
+            let info = self.url.as_str().into_connection_info()?;
+            refuse_insecure(info.addr())?;
+            return Ok(Place::Single(self.tls.on(info)?));
         };
         let mut own = RedisConnectionInfo::default().set_skip_set_lib_name();
         if let Some(username) = &sentinel.username {
@@ -89,10 +167,12 @@ impl LinkConfig {
         }
         let (mut username, mut password, mut db) = (None, None, None);
         let mut sentinels = Vec::new();
+        let mut with_tls = 0;
         for (at, address) in self.url.split(',').map(str::trim).enumerate() {
             let (address, of_primary) = sentinel_address(address, at + 1)?;
+            with_tls += usize::from(matches!(address, ConnectionAddr::TcpTls { .. }));
             // RESP2 and no db: older sentinels know neither HELLO nor SELECT.
-            sentinels.push(address.into_connection_info()?.set_redis_settings(own.clone()));
+            sentinels.push(self.tls.on(address.into_connection_info()?.set_redis_settings(own.clone()))?);
             agree(&mut username, of_primary.username().map(str::to_owned))?;
             agree(&mut password, of_primary.password().map(str::to_owned))?;
             agree(&mut db, Some(of_primary.db()).filter(|db| *db != 0))?;
@@ -104,7 +184,12 @@ impl LinkConfig {
         if let Some(password) = password {
             primary = primary.set_password(password);
         }
-        Ok(Place::Sentinel { sentinels, primary, master: sentinel.master.clone() })
+        let tls = match with_tls {
+            0 => None,
+            all if all == sentinels.len() => Some(self.tls.clone()),
+            _ => return Err(AddressError::HalfTls),
+        };
+        Ok(Place::Sentinel { sentinels, primary, master: sentinel.master.clone(), tls })
     }
 }
 
@@ -122,13 +207,31 @@ fn sentinel_address(text: &str, number: usize) -> Result<(ConnectionAddr, RedisC
     let text = if text.contains("://") { text.to_owned() } else { format!("redis://{text}") };
     let names_port = redis::parse_redis_url(&text).is_some_and(|url| url.port().is_some());
     let info = text.into_connection_info().map_err(|error| AddressError::UnreadableSentinel(number, error))?;
+    refuse_insecure(info.addr())?;
+    let port_or_default = |port: u16| if names_port { port } else { SENTINEL_PORT };
     let address = match info.addr() {
-        ConnectionAddr::Tcp(host, port) => {
-            ConnectionAddr::Tcp(host.clone(), if names_port { *port } else { SENTINEL_PORT })
-        }
+        ConnectionAddr::Tcp(host, port) => ConnectionAddr::Tcp(host.clone(), port_or_default(*port)),
+        ConnectionAddr::TcpTls { host, port, .. } => tls_address(host.clone(), port_or_default(*port)),
         _ => return Err(AddressError::NotTcp(number)),
     };
     Ok((address, info.redis_settings().clone()))
+}
+
+fn refuse_insecure(address: &ConnectionAddr) -> Result<(), AddressError> {
+    match address {
+        ConnectionAddr::TcpTls { insecure: true, .. } => Err(AddressError::Insecure),
+        _ => Ok(()),
+    }
+}
+
+/// An address that is reached by TLS; [`LinkTls::on`] adds the certificates.
+pub(crate) fn tls_address(host: String, port: u16) -> ConnectionAddr {
+    ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
+}
+
+fn leaves_the_machine(address: &ConnectionAddr) -> bool {
+    let (ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. }) = address else { return false };
+    host != "localhost" && !host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// RESP3, because only there a lost connection announces itself.
@@ -143,7 +246,7 @@ mod tests {
     fn config(url: &str) -> LinkConfig {
         let sentinel =
             SentinelConfig { master: "mymaster".into(), username: None, password: Some("of sentinels".into()) };
-        LinkConfig { url: url.into(), prefix: "gw:".into(), sentinel: Some(sentinel) }
+        LinkConfig { url: url.into(), prefix: "gw:".into(), sentinel: Some(sentinel), tls: LinkTls::default() }
     }
 
     fn place(url: &str) -> (Vec<String>, RedisConnectionInfo) {
@@ -188,6 +291,31 @@ mod tests {
     }
 
     #[test]
+    fn user_and_password_are_percent_encoded() {
+        let (_, primary) = place("redis://ann%40corp:p%2Cw%3A%2F%40%25@s1,s2");
+        assert_eq!((primary.username(), primary.password()), (Some("ann@corp"), Some("p,w:/@%")));
+        let single = LinkConfig { sentinel: None, ..config("rediss://ann:p%40w@redis.example:6380/2") };
+        let Ok(Place::Single(info)) = single.place() else { panic!("one Redis") };
+        assert_eq!((info.redis_settings().username(), info.redis_settings().password()), (Some("ann"), Some("p@w")));
+        assert_eq!(info.addr().to_string(), "redis.example:6380");
+        assert!(!format!("{single:?} {info:?}").contains("p@w"));
+    }
+
+    #[test]
+    fn sentinels_that_are_reached_by_tls_lead_to_a_primary_by_tls() {
+        let by_tls = |url| match config(url).place() {
+            Ok(Place::Sentinel { sentinels, tls, .. }) => {
+                let all = sentinels.iter().all(|s| matches!(s.addr(), ConnectionAddr::TcpTls { .. }));
+                assert_eq!(all, tls.is_some(), "{url}");
+                all
+            }
+            other => panic!("{url}: {other:?}"),
+        };
+        assert!(by_tls("rediss://s1,rediss://s2:7") && !by_tls("redis://s1,s2"));
+        assert_eq!(place("rediss://s1,rediss://s2:7").0, ["s1:26379", "s2:7"]);
+    }
+
+    #[test]
     fn faults_name_the_place_and_never_the_password() {
         for (url, part) in [
             ("redis://:s3cret@s1,:s3cret@", "address 2"),
@@ -198,11 +326,31 @@ mod tests {
             ("redis://:s3cret@s1,:other@s2", "different"),
             ("redis://:s3cret@s1/1,s2/2", "different"),
             ("redis://:s3cret@s1/x", "address 1"),
+            ("rediss://:s3cret@s1,redis://s2", "all sentinels"),
+            ("rediss://:s3cret@s1/#insecure", "insecure"),
         ] {
             let fault = config(url).check().expect_err(url).to_string();
             assert!(fault.contains(part) && !fault.contains("s3cret"), "{url}: {fault}");
         }
         assert!(!format!("{:?}", config("redis://:s3cret@s1")).contains("s3cret"));
         assert!(!format!("{:?}", config("redis://:s3cret@s1").place()).contains("s3cret"));
+    }
+
+    #[test]
+    fn an_address_tells_whether_it_leads_over_a_network_and_asks_for_a_password() {
+        let single = |url: &str| LinkConfig { sentinel: None, ..config(url) }.way().expect("an address");
+        for (url, leaves_the_machine, has_password) in [
+            ("redis://localhost", false, false),
+            ("redis://127.0.0.9:1", false, false),
+            ("redis://[::1]", false, false),
+            ("redis://:s3cret@10.0.0.1/3", true, true),
+            ("redis://:@redis", true, false),
+            ("redis://localhost.example", true, false),
+            ("unix:///run/redis.sock", false, false),
+        ] {
+            assert_eq!(single(url), Way { leaves_the_machine, is_encrypted: false, has_password }, "{url}");
+        }
+        let way = config("redis://:s3cret@localhost,s2").way().expect("addresses");
+        assert!(way.leaves_the_machine && way.has_password, "one of them is elsewhere: {way:?}");
     }
 }

@@ -33,7 +33,8 @@ impl KeySpace {
     }
 
     /// Hash: epoch `e`, newest offset `o` and its publication's stamp `s`; `b` is the offset the epoch began after,
-    /// and `t` when, in Redis' own Unix milliseconds, where another one ended.
+    /// and `t` when, in Redis' own Unix milliseconds, where another one ended. Its time to live is short until something is
+    /// published.
     pub fn meta(&self, channel: &Channel) -> String {
         self.channel_key(channel, "meta")
     }
@@ -61,6 +62,12 @@ impl KeySpace {
     /// Hash: user -> number of connections.
     pub fn users(&self, channel: &Channel) -> String {
         self.channel_key(channel, "users")
+    }
+
+    /// String with TTL: the bucket that somebody has for something, on all nodes. The length keeps names apart whatever is
+    /// in them.
+    pub fn limit(&self, what: &str, whose: &str) -> String {
+        format!("{}limit:{}:{what}:{whose}", self.prefix, what.len())
     }
 
     /// Topic for orders to one incarnation of a node.
@@ -107,6 +114,42 @@ impl KeySpace {
     pub fn node_here(&self, node: &str) -> String {
         format!("{}node:{node}:here", self.prefix)
     }
+
+    /// Hash: what is revoked -> `<issued before>:<until>`. What: `t:<token id>`, `u:<user>`, or `b:<user>` for the tokens
+    /// that were issued before a moment.
+    pub fn revoked(&self) -> String {
+        format!("{}revoked", self.prefix)
+    }
+
+    /// Sorted set: what is revoked, by the number of the change that said so last.
+    pub fn revoked_order(&self) -> String {
+        format!("{}revoked:order", self.prefix)
+    }
+
+    /// Sorted set: what is revoked, by its end in Unix milliseconds.
+    pub fn revoked_ends(&self) -> String {
+        format!("{}revoked:ends", self.prefix)
+    }
+
+    /// Hash: epoch `e` of the list of what is revoked, and the number `n` of its last change.
+    pub fn revoked_meta(&self) -> String {
+        format!("{}revoked:meta", self.prefix)
+    }
+
+    /// Hash: `<node>.<connection>` of a user -> its place in the order in which they came.
+    pub fn user(&self, user: &str) -> String {
+        format!("{}user:{user}", self.prefix)
+    }
+
+    /// Hash: incarnations whose connections count among their users' -> until when, in Redis' own Unix milliseconds.
+    pub fn sessions(&self) -> String {
+        format!("{}sessions", self.prefix)
+    }
+
+    /// List: connections of this incarnation that have lost their place among their user's.
+    pub fn node_replaced(&self, node: &str) -> String {
+        format!("{}node:{node}:replaced", self.prefix)
+    }
 }
 
 #[cfg(test)]
@@ -125,6 +168,7 @@ mod tests {
         assert_eq!(keys.log(&channel), "gw:{chat:lobby}:log");
         assert_eq!(keys.state(&channel), "gw:{chat:lobby}:state");
         assert_eq!(keys.idempotency(&channel, "k1"), "gw:{chat:lobby}:keys:k1");
+        assert_eq!(keys.limit("room:* typing", "ann"), "gw:limit:13:room:* typing:ann");
         assert_eq!(keys.here(&channel), "gw:{chat:lobby}:here");
         assert_eq!(keys.users(&channel), "gw:{chat:lobby}:users");
         assert_eq!(keys.node_topic("n1.a"), "gw:node:n1.a");
@@ -136,5 +180,12 @@ mod tests {
         assert_eq!(keys.reaped("n1.a"), "gw:reaped:n1.a");
         assert_eq!(keys.node_here("n1.a"), "gw:node:n1.a:here");
         assert_eq!(keys.note("x"), "gw:note:x");
+        assert_eq!(keys.revoked(), "gw:revoked");
+        assert_eq!(keys.revoked_order(), "gw:revoked:order");
+        assert_eq!(keys.revoked_ends(), "gw:revoked:ends");
+        assert_eq!(keys.revoked_meta(), "gw:revoked:meta");
+        assert_eq!(keys.user("ann"), "gw:user:ann");
+        assert_eq!(keys.sessions(), "gw:sessions");
+        assert_eq!(keys.node_replaced("n1.a"), "gw:node:n1.a:replaced");
     }
 }

@@ -1,12 +1,13 @@
 //! One link to one Redis, or to whichever Redis sentinels name as primary: how to connect, what keys and topics are
 //! called, and connections that are re-made for ever.
 //!
-//! Nothing here knows what is stored or what a channel means. The crates above build on three things:
-//! [`KeySpace`] forms every name, [`Lane`] is a supervised connection for pipelines and scripts, and [`Link::pool`]
-//! serves reads that may wait. Every connection knows the number of the primary it leads to, and is made anew when
+//! Nothing here knows what is stored or what a channel means. The crates above build on four things:
+//! [`KeySpace`] forms every name, [`Lane`] is a supervised connection for pipelines and scripts, [`Link::pool`]
+//! serves reads that may wait, and [`Buckets`] count for all nodes. Every connection knows the number of the primary it leads to, and is made anew when
 //! another one is named.
 
 pub mod backoff;
+pub mod buckets;
 pub mod config;
 pub mod keys;
 pub mod lane;
@@ -18,7 +19,8 @@ mod sentinel;
 pub mod testing;
 
 pub use backoff::Backoff;
-pub use config::{LinkConfig, SentinelConfig};
+pub use buckets::{Buckets, Denied};
+pub use config::{LinkConfig, LinkTls, SentinelConfig, Way};
 pub use keys::KeySpace;
 pub use lane::{Lane, LaneError, RedisClock};
 pub use metrics::LinkMetrics;

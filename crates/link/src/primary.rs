@@ -1,6 +1,6 @@
 //! The Redis that is written to: always the same one, or the one that sentinels name at present.
 
-use crate::config::{Place, resp3};
+use crate::config::{LinkTls, Place, resp3, tls_address};
 use crate::sentinel::{NoPrimary, Present, Sentinels};
 use crate::{LinkError, LinkMetrics};
 use redis::aio::MultiplexedConnection;
@@ -44,7 +44,7 @@ pub enum ConnectError {
 /// Finds the primary. Cheap to clone.
 #[derive(Clone)]
 pub(crate) enum Primaries {
-    Single(redis::Client),
+    Single(Box<redis::Client>),
     Sentinel(Arc<Watched>),
 }
 
@@ -52,6 +52,7 @@ pub(crate) enum Primaries {
 pub(crate) struct Watched {
     sentinels: Arc<Sentinels>,
     settings: RedisConnectionInfo,
+    tls: Option<LinkTls>,
     watch: AbortHandle,
 }
 
@@ -67,12 +68,12 @@ impl Primaries {
         match place {
             Place::Single(info) => {
                 let settings = resp3(info.redis_settings());
-                Ok(Self::Single(redis::Client::open(prepared(info, settings))?))
+                Ok(Self::Single(Box::new(redis::Client::open(prepared(info, settings))?)))
             }
-            Place::Sentinel { sentinels, primary, master } => {
+            Place::Sentinel { sentinels, primary, master, tls } => {
                 let sentinels = Arc::new(Sentinels::new(sentinels, master, metrics.clone())?);
                 let watch = tokio::spawn(sentinels.clone().watch()).abort_handle();
-                Ok(Self::Sentinel(Arc::new(Watched { sentinels, settings: resp3(&primary), watch })))
+                Ok(Self::Sentinel(Arc::new(Watched { sentinels, settings: resp3(&primary), tls, watch })))
             }
         }
     }
@@ -123,9 +124,14 @@ impl Primaries {
 impl Watched {
     async fn connect_to(&self, present: Present, config: &AsyncConnectionConfig) -> Result<Connected, ConnectError> {
         let Some(named) = present.named else { return Err(ConnectError::Moved) };
-        let address = ConnectionAddr::Tcp(named.host, named.port);
+        let address = match &self.tls {
+            Some(_) => tls_address(named.host, named.port),
+            None => ConnectionAddr::Tcp(named.host, named.port),
+        };
         let at = |error| ConnectError::Primary(address.clone(), error);
-        let info = prepared(address.clone().into_connection_info().map_err(at)?, self.settings.clone());
+        let info = address.clone().into_connection_info().map_err(at)?;
+        let info = self.tls.as_ref().map_or(Ok(info.clone()), |tls| tls.on(info)).map_err(at)?;
+        let info = prepared(info, self.settings.clone());
         let client = redis::Client::open(info).map_err(at)?;
         let mut connection = client.get_multiplexed_async_connection_with_config(config).await.map_err(at)?;
         // Sentinels learn of a change a moment later than the server itself.

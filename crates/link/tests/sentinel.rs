@@ -17,7 +17,7 @@ const PROMPT: Duration = Duration::from_secs(2);
 
 fn config(url: &str) -> LinkConfig {
     let sentinel = SentinelConfig { master: "mymaster".into(), username: None, password: None };
-    LinkConfig { url: url.into(), prefix: "gw:".into(), sentinel: Some(sentinel) }
+    LinkConfig { url: url.into(), prefix: "gw:".into(), sentinel: Some(sentinel), tls: Default::default() }
 }
 
 fn link_of(config: &LinkConfig) -> Link {

@@ -8,13 +8,16 @@ mod grace;
 pub mod memory;
 pub mod metrics;
 pub mod redis;
+mod survey;
 
 pub use memory::{MemoryPresence, MemoryRoster};
 pub use metrics::PresenceMetrics;
 pub use redis::RedisPresence;
+pub use survey::{ChannelsPage, Cursor, Living, NoCursor, Populated};
 
 use futures_util::future::BoxFuture;
 use protocol::{Cause, Channel, Members, Text};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How presence is kept.
@@ -55,6 +58,34 @@ pub struct Entry {
     pub announce: bool,
 }
 
+/// A user that a write of this node brought into a channel or took out of it, counted over all its connections on all
+/// nodes: whatever the channel's size, and whether or not its subscribers are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The channel.
+    pub channel: Channel,
+    /// The user's first connection there, or its last one.
+    pub client: Text,
+    /// The user; an anonymous connection is its own.
+    pub user: Text,
+    /// What the token says of the user: one JSON value as text.
+    pub info: Option<Text>,
+    /// Why the user left; `None` for one that came.
+    pub left: Option<Cause>,
+    /// Whether nobody was there before, or nobody is there any more.
+    pub is_edge: bool,
+}
+
+/// Hears of every change that one node's writes have made, the removal of dead nodes' entries among them. It is called
+/// with locks held, so it must neither block nor call presence.
+pub trait Watch: Send + Sync + 'static {
+    /// Exactly one node hears of it: the one whose write it was.
+    fn changed(&self, change: Change);
+
+    /// So many writes were not answered; each may have made a change that no node hears of.
+    fn in_doubt(&self, writes: u64);
+}
+
 /// Presence cannot be read or written now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("presence cannot be reached")]
@@ -83,6 +114,22 @@ pub trait Presence: Send + Sync + 'static {
     /// Who is in a channel (`list`), or only how many: O(1). Sees every join and leave this node stated before.
     fn members(&self, channel: &Channel, list: bool) -> BoxFuture<'static, Result<Members, Unavailable>>;
 
+    /// Channels that have members on any node, and whose names begin with `prefix`: about `limit` of them, a few more or
+    /// fewer. Begins where an earlier answer said that it goes on.
+    fn channels(
+        &self,
+        prefix: &str,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<ChannelsPage, Unavailable>>;
+
+    /// What other nodes are told of this one by [`Presence::nodes`], with the next renewal of its lease: text that is not
+    /// read here.
+    fn describe(&self, about: String);
+
+    /// The nodes that live, this one included, by name.
+    fn nodes(&self) -> BoxFuture<'static, Result<Vec<Living>, Unavailable>>;
+
     /// The node stops: removes its entries at once, those who are parting when their time is up, and then its lease.
     /// Nobody joins after this. The future takes as long as the longest parting; with Redis, up to some 10 s: then the
     /// others remove the rest when its time is up.
@@ -90,6 +137,9 @@ pub trait Presence: Send + Sync + 'static {
 
     /// How long ago the node's lease was last known to hold; `None` where there is no lease to lose.
     fn lease_age(&self) -> Option<Duration>;
+
+    /// Has changes told to somebody from now on; to be called once, before anything is stated.
+    fn watch(&self, watcher: Arc<dyn Watch>);
 
     /// Brings the gauges up to date, the age of the lease above all: to be called before they are read.
     fn measure(&self) {}

@@ -2,15 +2,15 @@
 
 use crate::census::Census;
 use crate::grace::{Grace, Ticket};
-use crate::{Entry, Presence, PresenceConfig, Unavailable};
+use crate::{Change, ChannelsPage, Cursor, Entry, Living, Populated, Presence, PresenceConfig, Unavailable, Watch};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use protocol::envelope::Membership;
 use protocol::{Cause, Channel, Member, Members, Text};
-use std::collections::HashMap;
 use std::collections::hash_map::Entry::Occupied;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
@@ -26,6 +26,8 @@ pub struct MemoryRoster(Arc<Roster>);
 
 struct Roster {
     rooms: Mutex<HashMap<Channel, Room>>,
+    /// What the nodes that live say of themselves.
+    nodes: Mutex<BTreeMap<Arc<str>, Text>>,
     /// Nodes that ended without a word, and when they are taken for dead.
     deaths: watch::Sender<Vec<(Instant, Arc<str>)>>,
     announcer: Announcer,
@@ -57,6 +59,7 @@ struct Node {
     /// Locked after the roster, never before it.
     grace: Mutex<Grace<(Channel, Text)>>,
     parted: Notify,
+    watcher: OnceLock<Arc<dyn Watch>>,
     /// Nobody joins any more.
     stopped: AtomicBool,
     /// Nothing is left to remove.
@@ -66,11 +69,37 @@ struct Node {
 impl MemoryRoster {
     /// An empty roster.
     pub fn new(announcer: Announcer) -> Self {
-        Self(Arc::new(Roster { rooms: Mutex::default(), deaths: watch::Sender::default(), announcer }))
+        Self(Arc::new(Roster {
+            rooms: Mutex::default(),
+            nodes: Mutex::default(),
+            deaths: watch::Sender::default(),
+            announcer,
+        }))
     }
 
     fn rooms(&self) -> MutexGuard<'_, HashMap<Channel, Room>> {
         self.0.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn nodes(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Text>> {
+        self.0.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// By name, so that a survey goes on after the last name it has seen.
+    fn channels(&self, prefix: &str, after: Option<&Cursor>, limit: usize) -> ChannelsPage {
+        let rooms = self.rooms();
+        let is_meant = |name: &str| name.starts_with(prefix) && after.is_none_or(|after| *name > *after.of);
+        let mut found: Vec<_> = rooms.iter().filter(|(channel, _)| is_meant(channel)).collect();
+        found.sort_unstable_by_key(|(channel, _)| *channel);
+        let rest = found.split_off(limit.max(1).min(found.len()));
+        let last = found.last().filter(|_| !rest.is_empty());
+        let next = last.map(|(channel, _)| Cursor { place: 0, of: channel.to_string() });
+        let populated = |(channel, room): (&Channel, &Room)| Populated {
+            channel: channel.clone(),
+            clients: room.clients.len() as u64,
+            users: room.users.len() as u64,
+        };
+        ChannelsPage { channels: found.into_iter().map(populated).collect(), next }
     }
 }
 
@@ -78,12 +107,14 @@ impl MemoryPresence {
     /// A node begins to use the roster. `node` is `<id>.<incarnation>`; must be called within a tokio runtime.
     pub fn attach(roster: &MemoryRoster, node: &str, config: PresenceConfig) -> Self {
         let grace = Mutex::new(Grace::new(config.grace));
+        roster.nodes().insert(node.into(), Text::default());
         let node = Arc::new(Node {
             roster: roster.clone(),
             name: node.into(),
             config,
             grace,
             parted: Notify::new(),
+            watcher: OnceLock::new(),
             stopped: AtomicBool::new(false),
             gone: AtomicBool::new(false),
         });
@@ -95,6 +126,7 @@ impl MemoryPresence {
 impl Drop for MemoryPresence {
     fn drop(&mut self) {
         self.timer.abort();
+        self.node.roster.nodes().remove(&self.node.name);
         if !self.node.gone.load(Ordering::Relaxed) {
             let death = (Instant::now() + self.node.config.lease, self.node.name.clone());
             self.node.roster.0.deaths.send_modify(|deaths| deaths.push(death));
@@ -124,6 +156,27 @@ impl Presence for MemoryPresence {
         ready(Ok(members)).boxed()
     }
 
+    fn channels(
+        &self,
+        prefix: &str,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<ChannelsPage, Unavailable>> {
+        ready(Ok(self.node.roster.channels(prefix, after.as_ref(), limit))).boxed()
+    }
+
+    fn describe(&self, about: String) {
+        if let Some(known) = self.node.roster.nodes().get_mut(&self.node.name) {
+            *known = about.into();
+        }
+    }
+
+    fn nodes(&self) -> BoxFuture<'static, Result<Vec<Living>, Unavailable>> {
+        let nodes = self.node.roster.nodes();
+        let living = nodes.iter().map(|(name, about)| Living { node: (&**name).into(), about: about.clone() });
+        ready(Ok(living.collect())).boxed()
+    }
+
     fn stop(&self) -> BoxFuture<'static, ()> {
         self.node.stop();
         let node = self.node.clone();
@@ -135,12 +188,18 @@ impl Presence for MemoryPresence {
                 node.end_due_partings();
             }
             node.gone.store(true, Ordering::Relaxed);
+            node.roster.nodes().remove(&node.name);
         }
         .boxed()
     }
 
     fn lease_age(&self) -> Option<Duration> {
         None
+    }
+
+    fn watch(&self, watcher: Arc<dyn Watch>) {
+        // Told once.
+        let _ = self.node.watcher.set(watcher);
     }
 }
 
@@ -280,6 +339,10 @@ impl Node {
     /// `users` counts the one who comes or goes, so that who was announced coming into a channel is announced going out
     /// of it at the same size.
     fn announce(&self, channel: &Channel, users: usize, entry: &Entry, left: Option<Cause>) {
+        if let Some(watcher) = self.watcher.get() {
+            let Entry { client, user, info, .. } = entry.clone();
+            watcher.changed(Change { channel: channel.clone(), client, user, info, left, is_edge: users == 1 });
+        }
         if !entry.announce || users as u64 > self.config.members_max {
             return;
         }

@@ -5,7 +5,7 @@
 mod support;
 
 use futures_util::future::join_all;
-use presence::{Entry, Unavailable};
+use presence::{Cursor, Entry, Living, Populated, Presence, Unavailable};
 use protocol::envelope::Membership;
 use protocol::{Cause, Member, Members};
 use std::time::Duration;
@@ -57,6 +57,9 @@ both_keep! {
     a_connection_that_another_node_took_over_is_not_removed_by_the_first
     leaves_of_unknown_connections_do_nothing
     what_the_token_says_travels_unchanged
+    channels_with_members_are_told_by_the_beginning_of_their_names_each_once
+    a_survey_in_parts_tells_all
+    nodes_that_live_are_told_with_what_they_say_of_themselves
 }
 
 async fn a_confirmed_join_is_seen_by_all_nodes(mut f: Fixture) {
@@ -407,4 +410,88 @@ async fn what_the_token_says_travels_unchanged(mut f: Fixture) {
     one.leave(&lobby, &alice.client, Cause::Left);
     let member = Member { clients: 0, ..member };
     assert_eq!(f.told.next().await.1, Membership { member, client: alice.client, left: Some(Cause::Left) });
+}
+
+/// All channels of a survey in parts of about this many, by name.
+async fn surveyed(node: &dyn Presence, prefix: &str, limit: usize) -> Vec<(String, u64, u64)> {
+    let (mut all, mut after) = (Vec::new(), None::<Cursor>);
+    loop {
+        let page = node.channels(prefix, after, limit).await.unwrap();
+        all.extend(
+            page.channels
+                .into_iter()
+                .map(|Populated { channel, clients, users }| (channel.to_string(), clients, users)),
+        );
+        // As a client brings it back.
+        after = page.next.map(|next| next.to_string().parse().unwrap());
+        if after.is_none() {
+            all.sort();
+            return all;
+        }
+    }
+}
+
+async fn channels_with_members_are_told_by_the_beginning_of_their_names_each_once(f: Fixture) {
+    let (one, two) = (f.node("n1.a"), f.node("n2.a"));
+    for (node, name, client, user) in [
+        (&one, "chat:lobby", "c1", "alice"),
+        (&one, "chat:lobby", "c2", "bob"),
+        (&two, "chat:lobby", "c3", "alice"),
+        (&two, "chat:[a-z]?", "c4", "zoe"),
+        (&two, "news", "c5", "zoe"),
+        (&one, "chat:left", "c6", "zoe"),
+    ] {
+        node.join(&channel(name), entry(client, user)).await.unwrap();
+    }
+    one.leave(&channel("chat:left"), &text("c6"), Cause::Left);
+    one.members(&channel("chat:left"), false).await.unwrap();
+    let chats = [("chat:[a-z]?".to_owned(), 1, 1), ("chat:lobby".to_owned(), 3, 2)];
+    for node in [&one, &two] {
+        assert_eq!(surveyed(&**node, "chat:", 100).await, chats);
+        assert_eq!(surveyed(&**node, "", 100).await.len(), 3);
+    }
+    assert_eq!(surveyed(&*one, "chat:[a-z]?", 100).await, chats[..1], "no pattern");
+    for nothing in ["chat:*", "*", "chat:?", "lobby"] {
+        assert_eq!(surveyed(&*one, nothing, 100).await, [], "{nothing}");
+    }
+}
+
+async fn a_survey_in_parts_tells_all(f: Fixture) {
+    let (one, two) = (f.node("n1.a"), f.node("n2.a"));
+    let join = |n: usize| {
+        let node = if n.is_multiple_of(3) { &two } else { &one };
+        node.join(&channel(&format!("room:{}", n % 700)), entry(&format!("c{n}"), "alice"))
+    };
+    assert!(join_all((0..1400).map(join)).await.iter().all(Result::is_ok));
+    let all = surveyed(&*one, "room:", 50).await;
+    assert_eq!(all.len(), 700);
+    assert!(all.iter().all(|(_, clients, users)| (*clients, *users) == (2, 1)));
+    let first = one.channels("room:", None, 50).await.unwrap();
+    assert!((50..200).contains(&first.channels.len()) && first.next.is_some(), "{}", first.channels.len());
+    // A node that has gone, and one that never was.
+    for stale in ["7.n0.gone", "999.n1.a~2", "0.zz"] {
+        one.channels("room:", Some(stale.parse().unwrap()), 50).await.unwrap();
+    }
+}
+
+async fn nodes_that_live_are_told_with_what_they_say_of_themselves(f: Fixture) {
+    let (one, two) = (f.node("n1.a"), f.node("n2.a"));
+    one.describe("{\"connections\":1}".to_owned());
+    two.describe("two".to_owned());
+    let living = |node: &str, about: &str| Living { node: text(node), about: text(about) };
+    let expected = [living("n1.a", "{\"connections\":1}"), living("n2.a", "two")];
+    until_nodes(&*one, &expected).await;
+    two.describe("changed".to_owned());
+    until_nodes(&*one, &[expected[0].clone(), living("n2.a", "changed")]).await;
+    two.stop().await;
+    until_nodes(&*one, &expected[..1]).await;
+}
+
+async fn until_nodes(node: &dyn Presence, expected: &[Living]) {
+    let asking = async {
+        while node.nodes().await.unwrap() != expected {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(support::PATIENCE, asking).await.expect("the nodes as they are");
 }

@@ -70,6 +70,8 @@ close_codes! {
     Revoked = 4009, "revoked", Never;
     /// Too many messages that could not be understood.
     BadMessages = 4010, "too many bad messages", Never;
+    /// The operator has ended this connection.
+    Disconnected = 4011, "disconnected", Never;
     /// The node holds as many connections as it may.
     OverCapacity = 4100, "over capacity", Backoff;
     /// Commands came faster than allowed.
@@ -80,10 +82,19 @@ close_codes! {
     PingTimeout = 4103, "ping timeout", Backoff;
     /// The token ended and was not refreshed.
     TokenExpired = 4104, "token expired", Backoff;
-    /// The broker could not serve a connection that has no way to be told so (raw relay).
+    /// The broker could not serve a connection that has no way to be told so (raw relay), or its user's connections could not
+    /// be counted.
     Unavailable = 4105, "unavailable", Backoff;
     /// Publications were lost to a connection that has no way to be told so (raw relay).
     Gap = 4106, "gap", Backoff;
+    /// A message was begun and not finished in time.
+    MessageTimeout = 4107, "message timeout", Backoff;
+    /// The connection was of no use for too long: no subscription, and nothing said.
+    Idle = 4108, "idle", Backoff;
+    /// The user has as many connections as it may.
+    TooManySessions = 4109, "too many sessions", Backoff;
+    /// The operator has ended this connection, and the client may come back.
+    Reset = 4110, "disconnected for now", Backoff;
     /// The node drains.
     Draining = 4200, "draining", WhenTold;
     /// The node sheds a share of its connections after a scale-up.
@@ -113,6 +124,7 @@ mod tests {
                 (4008, Never),
                 (4009, Never),
                 (4010, Never),
+                (4011, Never),
                 (4100, Backoff),
                 (4101, Backoff),
                 (4102, Backoff),
@@ -120,6 +132,10 @@ mod tests {
                 (4104, Backoff),
                 (4105, Backoff),
                 (4106, Backoff),
+                (4107, Backoff),
+                (4108, Backoff),
+                (4109, Backoff),
+                (4110, Backoff),
                 (4200, WhenTold),
                 (4201, WhenTold),
             ]

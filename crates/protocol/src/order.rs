@@ -1,16 +1,24 @@
-//! Orders from node to node, outside any channel: private messages and their answers, versioned by their first byte.
+//! Orders from node to node, outside any channel: private messages and their answers, and who is to be closed; versioned by
+//! their first byte.
 //!
 //! ```text
 //! order          = version(1) kind(1) body
 //! kind 1 body    = connection(8) ticket(8) answer_to record     a private message, as a record of `envelope`
 //! kind 2 body    = ticket(8) delivered(1)                       its answer
-//! kind 3 body    = connection(8) ticket(8) answer_to request    for a session there, taken by another node
-//! kind 4 body    = ticket(8) response                           what is answered
+//! kind 3 body    = code(2) whom                                 close connections with this code
+//! whom           = 0 connection(8) | 1 user | 2 channel
+//! kind 4 body    =                                              something was revoked: look at the list
+//! kind 5 body    = connection(8)                                have it show that it lives
+//! kind 6 body    = connection(8) ticket(8) answer_to request    for a session there, taken by another node
+//! kind 7 body    = ticket(8) response                           what is answered
 //! ```
+//!
+//! A node that does not know a kind passes the order over: what must not be missed stands in Redis as well.
 
 use crate::Publication;
 use crate::envelope::{EnvelopeError, byte, decode_record, encode_record, put_text, short_text, u64_be};
 use crate::text::Text;
+use crate::{Channel, CloseCode};
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// The version this build writes.
@@ -18,8 +26,15 @@ pub const ORDER_VERSION: u8 = 1;
 
 const KIND_MESSAGE: u8 = 1;
 const KIND_ANSWER: u8 = 2;
-const KIND_REQUEST: u8 = 3;
-const KIND_RESPONSE: u8 = 4;
+const KIND_DISCONNECT: u8 = 3;
+const KIND_REVOKED: u8 = 4;
+const KIND_PROVE: u8 = 5;
+const KIND_REQUEST: u8 = 6;
+const KIND_RESPONSE: u8 = 7;
+
+const WHOM_CONNECTION: u8 = 0;
+const WHOM_USER: u8 = 1;
+const WHOM_CHANNEL: u8 = 2;
 
 /// What one node asks of another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +76,68 @@ pub enum Order {
         /// What is answered; see [`crate::forward`].
         response: Bytes,
     },
+    /// Close connections.
+    Disconnect {
+        /// Which.
+        whom: Whom,
+        /// With what.
+        code: CloseCode,
+    },
+    /// Something was revoked: the list of that is to be looked at now.
+    Revoked,
+    /// Have a connection show that it lives, or close it soon.
+    Prove {
+        /// Its number on the node that gets the order.
+        connection: u64,
+    },
+}
+
+/// Connections that an order is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whom {
+    /// One, by its number on the node that gets the order.
+    Connection(u64),
+    /// All of a user.
+    User(Text),
+    /// All that subscribe to a channel.
+    Channel(Channel),
+}
+
+impl Whom {
+    fn decode(bytes: &mut Bytes) -> Result<Self, EnvelopeError> {
+        match byte(bytes)? {
+            WHOM_CONNECTION => Ok(Self::Connection(u64_be(bytes)?)),
+            WHOM_USER => Ok(Self::User(short_text(bytes)?)),
+            WHOM_CHANNEL => {
+                let channel = Channel::new(&short_text(bytes)?);
+                Ok(Self::Channel(channel.map_err(|_| EnvelopeError::Unknown("channel of an order"))?))
+            }
+            _ => Err(EnvelopeError::Unknown("kind of connections")),
+        }
+    }
+
+    fn encode(&self, out: &mut BytesMut) {
+        match self {
+            Self::Connection(number) => {
+                out.put_u8(WHOM_CONNECTION);
+                out.put_u64(*number);
+            }
+            Self::User(user) => {
+                out.put_u8(WHOM_USER);
+                put_text(out, user);
+            }
+            Self::Channel(channel) => {
+                out.put_u8(WHOM_CHANNEL);
+                put_text(out, &channel.as_str().into());
+            }
+        }
+    }
+}
+
+/// A code that this build does not know is another build's: it gives the same advice.
+fn close_code(code: u16) -> CloseCode {
+    let by_advice = if code / 100 == 40 { CloseCode::Disconnected } else { CloseCode::Reset };
+    CloseCode::from_code(code).unwrap_or(by_advice)
 }
 
 impl Order {
@@ -85,6 +162,12 @@ impl Order {
                 request: bytes,
             }),
             KIND_RESPONSE => Ok(Self::Response { ticket: u64_be(&mut bytes)?, response: bytes }),
+            KIND_DISCONNECT => {
+                let code = close_code(u16::from_be_bytes([byte(&mut bytes)?, byte(&mut bytes)?]));
+                Ok(Self::Disconnect { whom: Whom::decode(&mut bytes)?, code })
+            }
+            KIND_REVOKED => Ok(Self::Revoked),
+            KIND_PROVE => Ok(Self::Prove { connection: u64_be(&mut bytes)? }),
             _ => Err(EnvelopeError::Unknown("kind of order")),
         }
     }
@@ -118,6 +201,16 @@ impl Order {
                 out.put_u64(*ticket);
                 out.put_slice(response);
             }
+            Self::Disconnect { whom, code } => {
+                out.put_u8(KIND_DISCONNECT);
+                out.put_u16(code.code());
+                whom.encode(&mut out);
+            }
+            Self::Revoked => out.put_u8(KIND_REVOKED),
+            Self::Prove { connection } => {
+                out.put_u8(KIND_PROVE);
+                out.put_u64(*connection);
+            }
         }
         out.freeze()
     }
@@ -146,8 +239,26 @@ mod tests {
             Order::Answer { ticket: 9, delivered: false },
             Order::Request { connection: 7, ticket: 9, answer_to: "n1.a".into(), request: Bytes::from_static(b"poll") },
             Order::Response { ticket: 9, response: Bytes::new() },
+            Order::Disconnect { whom: Whom::Connection(7), code: CloseCode::Replaced },
+            Order::Disconnect { whom: Whom::User("ann".into()), code: CloseCode::Disconnected },
+            Order::Disconnect { whom: Whom::Channel(Channel::new("chat").unwrap()), code: CloseCode::Reset },
+            Order::Revoked,
+            Order::Prove { connection: 7 },
         ] {
             assert_eq!(Order::decode(order.encode()), Ok(order));
+        }
+    }
+
+    #[test]
+    fn a_close_code_of_another_build_keeps_its_advice() {
+        let decoded = |code: u16| {
+            let mut order = vec![ORDER_VERSION, KIND_DISCONNECT];
+            order.extend(code.to_be_bytes());
+            order.extend([WHOM_CONNECTION, 0, 0, 0, 0, 0, 0, 0, 7]);
+            Order::decode(order.into())
+        };
+        for (code, known) in [(4099, CloseCode::Disconnected), (4199, CloseCode::Reset), (4003, CloseCode::Forbidden)] {
+            assert_eq!(decoded(code), Ok(Order::Disconnect { whom: Whom::Connection(7), code: known }));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::state::State;
 use crate::epoch::random_epoch;
-use crate::{KEY_TTL, META_TTL, Page, PublishError, Range, Retention};
+use crate::{KEY_TTL, META_TTL, Page, PublishError, Range, Retention, UNUSED_TTL};
 use protocol::{Epoch, Position, Publication};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -34,7 +34,7 @@ impl ChannelLog {
             state: State::default(),
             keys: HashMap::new(),
             keys_expire: VecDeque::new(),
-            expires: now + META_TTL,
+            expires: now + UNUSED_TTL,
         }
     }
 
@@ -115,8 +115,14 @@ impl ChannelLog {
         [log, key, self.state.sweep(now)].into_iter().flatten().fold(self.expires, Instant::min)
     }
 
+    /// Whether nobody has published to it.
+    pub(super) fn is_unused(&self) -> bool {
+        self.top == 0
+    }
+
+    /// It is wanted: it is remembered for as long as one that begins now.
     pub(super) fn live_on(&mut self, now: Instant) {
-        self.expires = now + META_TTL;
+        self.expires = now + if self.top == 0 { UNUSED_TTL } else { META_TTL };
     }
 
     #[cfg(test)]

@@ -9,8 +9,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// How many channels one publication looks through for what has expired.
-const SWEPT_PER_PUBLICATION: usize = 4;
+/// How many channels one publication or reading looks through for what has expired.
+const SWEPT_AT_ONCE: usize = 4;
 
 pub(super) type NodeId = u64;
 
@@ -86,6 +86,12 @@ impl Store {
             subscribers.retain(|subscriber| *subscriber != id);
             if subscribers.is_empty() {
                 self.subscribers.remove(channel);
+                // Until now it was kept whatever its time, and its subscribers may come back with their positions.
+                let now = Instant::now();
+                let ends = |kept: &&mut Kept| kept.log.is_unused() || kept.log.is_over(now);
+                if let Some(kept) = self.kept.get_mut(channel).filter(ends) {
+                    kept.log.live_on(now);
+                }
             }
         }
     }
@@ -155,6 +161,12 @@ impl Store {
 
     /// The channel's log without what has expired; a new one if there is none.
     fn log(&mut self, channel: &Channel, now: Instant) -> &mut ChannelLog {
+        self.sweep(now);
+        let is_over = self.kept.get(channel).filter(|kept| kept.log.is_over(now)).map(|kept| kept.sweep_at);
+        if let Some(sweep_at) = is_over.filter(|_| !self.subscribers.contains_key(channel)) {
+            self.sweeps.remove(&(sweep_at, channel.clone()));
+            self.kept.remove(channel);
+        }
         let sweeps = &mut self.sweeps;
         let kept = self.kept.entry(channel.clone()).or_insert_with(|| {
             let mut log = ChannelLog::new(now);
@@ -163,6 +175,9 @@ impl Store {
             Kept { log, sweep_at }
         });
         kept.log.sweep(now);
+        if kept.log.is_unused() {
+            kept.log.live_on(now);
+        }
         &mut kept.log
     }
 
@@ -178,7 +193,7 @@ impl Store {
     }
 
     fn sweep(&mut self, now: Instant) {
-        for _ in 0..SWEPT_PER_PUBLICATION {
+        for _ in 0..SWEPT_AT_ONCE {
             if self.sweeps.first().is_none_or(|(at, _)| *at > now) {
                 return;
             }

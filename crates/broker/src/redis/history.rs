@@ -76,7 +76,7 @@ async fn ask(link: &Link, interest: &Interest, channel: &Channel, part: &Part) -
     if connection.primary() != interest.primary() {
         return Err("the subscriber connection leads to another Redis".to_owned());
     }
-    let command = reading::command(link.keys(), channel, part);
+    let command = reading::command(link.keys(), channel, part, interest.unused_ttl());
     let mut answer = connection.req_packed_command(&command).await;
     if has_no_script(&answer) {
         let mut load = redis::cmd("SCRIPT");

@@ -8,6 +8,7 @@ mod asks;
 mod standstill;
 mod wanted;
 
+use super::config::BrokerConfig;
 use super::orders;
 use super::positions::{Out, Step, Track};
 use super::told::Told;
@@ -80,6 +81,7 @@ pub(super) struct Interest {
     told: Arc<Told>,
     metrics: BrokerMetrics,
     held_max: usize,
+    unused_ttl: Duration,
     state: Mutex<State>,
     changed: Notify,
     asked: Notify,
@@ -99,7 +101,7 @@ impl Interest {
         node: &str,
         sink: Arc<dyn Sink>,
         told: Arc<Told>,
-        held_max: usize,
+        config: &BrokerConfig,
         metrics: &BrokerMetrics,
     ) -> Self {
         Self {
@@ -109,7 +111,8 @@ impl Interest {
             sink,
             told,
             metrics: metrics.clone(),
-            held_max,
+            held_max: config.held_bytes,
+            unused_ttl: config.unused_ttl,
             state: Mutex::default(),
             changed: Notify::new(),
             asked: Notify::new(),
@@ -150,6 +153,21 @@ impl Interest {
     /// Positions that this node has told somebody of.
     pub(super) fn told(&self) -> &Told {
         &self.told
+    }
+
+    /// How long a channel is remembered that nobody has published to.
+    pub(super) fn unused_ttl(&self) -> Duration {
+        self.unused_ttl
+    }
+
+    /// The channels that are subscribed to and nobody has published to.
+    pub(super) fn unused(&self) -> Vec<Channel> {
+        let state = self.lock();
+        let is_unused = |s: &&Subscription| match &s.stand {
+            Stand::Positioned(track) => track.mark().is_some_and(|mark| mark.offset == 0),
+            Stand::Plain(_) => false,
+        };
+        state.subscriptions.values().filter(is_unused).map(|s| s.channel.clone()).collect()
     }
 
     /// Waits until the probe with this number, or a later one, has come back.

@@ -16,6 +16,8 @@ mod subscriber;
 mod told;
 
 pub use config::BrokerConfig;
+#[cfg(feature = "fuzzing")]
+pub use reading::read_answer;
 
 use crate::metrics::BrokerMetrics;
 use crate::{Broker, Health, Note, Outcome, Page, Publish, Range, Sink, Unavailable};
@@ -53,7 +55,7 @@ impl RedisBroker {
     pub fn start(link: Link, node: &str, sink: Arc<dyn Sink>, config: &BrokerConfig, metrics: BrokerMetrics) -> Self {
         let told = Arc::new(Told::new());
         let publisher = Publisher::start(&link, node, &told, config, &metrics);
-        let interest = Arc::new(Interest::new(link.keys(), node, sink, told, config.held_bytes, &metrics));
+        let interest = Arc::new(Interest::new(link.keys(), node, sink, told, config, &metrics));
         let is_subscribed = Arc::new(AtomicBool::new(false));
         let subscriber = Subscriber {
             link: link.clone(),

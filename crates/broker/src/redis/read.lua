@@ -2,7 +2,7 @@
 -- all nodes agree on the epoch its offsets will count in.
 --
 -- KEYS[1] meta   KEYS[2] log   KEYS[3] state
--- ARGV[1] epoch to begin with if there is none   ARGV[2] ttl of a new meta, ms
+-- ARGV[1] epoch to begin with if there is none   ARGV[2] ttl of a meta that nothing was published under, ms
 -- ARGV[3] how many entries of the log; 0 reads none
 -- ARGV[4] XRANGE or XREVRANGE, ARGV[5] and ARGV[6] its bounds; or HGETALL, which reads the state instead
 --
@@ -15,6 +15,8 @@ if not meta[1] then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
   redis.call('DEL', KEYS[2], KEYS[3]) -- Left over from a meta that was lost: their offsets count no more.
   meta = {ARGV[1], '0', false, false}
+elseif meta[2] == '0' then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2], 'GT')
 end
 local entries = {}
 if ARGV[4] == 'HGETALL' then

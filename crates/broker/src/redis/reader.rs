@@ -24,6 +24,9 @@ const ENTRIES: u64 = 64;
 /// How long one write may wait for its answers.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often within its time a channel is renewed that nobody has published to.
+const RENEWALS: u32 = 4;
+
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_CEILING: Duration = Duration::from_secs(1);
 
@@ -36,6 +39,8 @@ pub(super) struct Reader {
     /// need not wait for them.
     refused: HashSet<Channel>,
     refused_until: Instant,
+    /// When those channels are renewed that nobody has published to.
+    renew_at: Instant,
     has_complained: bool,
 }
 
@@ -45,6 +50,7 @@ struct Failed(String);
 impl Reader {
     pub(super) fn new(interest: Arc<Interest>, lane: Lane, keys: &KeySpace, metrics: &BrokerMetrics) -> Self {
         Self {
+            renew_at: Instant::now() + interest.unused_ttl() / RENEWALS,
             interest,
             lane,
             keys: keys.clone(),
@@ -64,6 +70,7 @@ impl Reader {
                     continue;
                 }
                 asks = self.interest.take_asks(METAS) => self.serve(asks).await,
+                () = sleep_until(self.renew_at) => self.renew().await,
                 () = suspects::to_be_questioned(&self.interest) => self.question().await,
             };
             match served {
@@ -89,6 +96,21 @@ impl Reader {
         }
     }
 
+    /// Has those channels remembered that this node's subscribers hold positions in and nobody has published to.
+    async fn renew(&mut self) -> Result<(), Failed> {
+        let unused_ttl = self.interest.unused_ttl();
+        for part in self.interest.unused().chunks(METAS) {
+            let mut pipe = Pipeline::with_capacity(part.len());
+            for channel in part {
+                pipe.add_command(reading::renewal(&self.keys, channel, unused_ttl));
+            }
+            let renewed = self.lane.query_at(self.interest.primary(), &pipe, Instant::now() + PATIENCE).await;
+            renewed.map_err(|error| Failed(error.to_string()))?;
+        }
+        self.renew_at = Instant::now() + unused_ttl / RENEWALS;
+        Ok(())
+    }
+
     /// Reads for all of these; those that failed ask again.
     async fn serve(&mut self, asks: Vec<(Channel, Ask)>) -> Result<(), Failed> {
         let (metas, logs): (Vec<_>, Vec<_>) = asks.into_iter().partition(|(_, ask)| ask.log_from.is_none());
@@ -112,7 +134,7 @@ impl Reader {
                 // One more, for the publication that has been delivered: its stamp tells whether the log is the same.
                 Part::Forward { count: ENTRIES + 1, from: format!("{from}-0") }
             });
-            pipe.add_command(reading::command(&self.keys, channel, &part));
+            pipe.add_command(reading::command(&self.keys, channel, &part, self.interest.unused_ttl()));
         }
         let ended = self.bring(asks, &pipe).await?;
         if ended.is_empty() {

@@ -2,13 +2,13 @@
 
 use super::positions::{Log, Mark, Reading};
 use super::scripts;
-use crate::META_TTL;
 use crate::epoch::random_epoch;
 use bytes::{Buf, Bytes};
 use link::KeySpace;
 use protocol::envelope::decode_record;
 use protocol::{Channel, Epoch, Publication};
 use redis::{Cmd, Value};
+use std::time::Duration;
 
 /// What to read: a part of the log, or the state.
 pub(super) enum Part {
@@ -38,16 +38,23 @@ pub(super) struct Answer {
     entries: Vec<(u64, Option<Publication>)>,
 }
 
-/// The command that reads.
-pub(super) fn command(keys: &KeySpace, channel: &Channel, part: &Part) -> Cmd {
+/// The command that reads; a channel that nobody has published to is remembered for `unused_ttl` from then on.
+pub(super) fn command(keys: &KeySpace, channel: &Channel, part: &Part, unused_ttl: Duration) -> Cmd {
     let mut command = scripts::read(&[keys.meta(channel), keys.log(channel), keys.state(channel)]);
-    command.arg(random_epoch()).arg(META_TTL.as_millis() as u64);
+    command.arg(random_epoch()).arg(unused_ttl.as_millis() as u64);
     match part {
         Part::None => command.arg(0).arg("").arg("").arg(""),
         Part::State => command.arg(0).arg("HGETALL").arg("").arg(""),
         Part::Forward { count, from } => command.arg(*count).arg("XRANGE").arg(from).arg("+"),
         Part::Reverse { count, from } => command.arg(*count).arg("XREVRANGE").arg(from).arg("-"),
     };
+    command
+}
+
+/// The command that has a channel remembered that nobody has published to. One that somebody has is not shortened.
+pub(super) fn renewal(keys: &KeySpace, channel: &Channel, unused_ttl: Duration) -> Cmd {
+    let mut command = redis::cmd("PEXPIRE");
+    command.arg(keys.meta(channel)).arg(unused_ttl.as_millis() as u64).arg("GT");
     command
 }
 
@@ -108,6 +115,12 @@ impl Answer {
         });
         Reading { epoch, begin, top, stamp, has_state, log }
     }
+}
+
+/// How many publications an answer of the reading script holds, for the crate `fuzz`; `None` if it is something else.
+#[cfg(feature = "fuzzing")]
+pub fn read_answer(value: Value) -> Option<usize> {
+    Answer::parse(value).map(|answer| answer.reading(Some(1)).log.map_or(0, |log| log.publications.len()))
 }
 
 fn entry(value: Value) -> Option<(u64, Option<Publication>)> {

@@ -43,6 +43,19 @@ pub(crate) async fn a_channel_nobody_published_to_has_one_epoch_for_all(fixture:
     assert_eq!((published.epoch, published.offset), (page.top.epoch, 1));
 }
 
+pub(crate) async fn a_channel_that_was_only_read_is_soon_forgotten(fixture: &impl Fixture) {
+    let node = fixture.node("n1.a").await;
+    let (read, state, used) = (channel("read"), channel("state"), channel("used"));
+    let before = node.broker.history(&read, ALL).await.expect("a page").top;
+    node.broker.state(&state).await.expect("a state");
+    assert_eq!(node.broker.history(&read, ALL).await.expect("a page").top, before);
+    node.say(&used, "1").await;
+    let kept = node.broker.history(&used, ALL).await.expect("a page").top;
+    fixture.expire_unused(&read).await;
+    assert_ne!(node.broker.history(&read, ALL).await.expect("a page").top.epoch, before.epoch);
+    assert_eq!(node.broker.history(&used, ALL).await.expect("a page").top, kept, "one that is used stays");
+}
+
 pub(crate) async fn at_least_as_many_are_kept_as_asked_for_and_not_many_more(fixture: &impl Fixture) {
     let node = fixture.node("n1.a").await;
     let channel = channel("c");

@@ -4,11 +4,12 @@ use crate::support::{
     STATE, channel, kept, offset, passing, redis_node, removed, retained, start_node, text_of, until,
 };
 use broker::redis::BrokerConfig;
-use broker::{Delivery, PublishError, Range};
+use broker::{Delivery, META_TTL, PublishError, Range};
 use bytes::Bytes;
 use link::testing::RedisServer;
 use protocol::envelope::{Membership, encode_membership};
 use protocol::{Cause, Member};
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clusters_under_different_prefixes_share_a_redis_and_nothing_else() {
@@ -208,4 +209,36 @@ async fn a_state_of_the_wrong_kind_refuses_only_what_is_retained() {
     assert_eq!(outcomes, [Err(PublishError::Unavailable)]);
     assert!(node.broker.state(&channel).await.is_err());
     assert_eq!(node.say(&channel, "3").await, 2, "nothing was half done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_that_nobody_publishes_to_is_kept_while_a_node_is_subscribed_and_gone_soon_after() {
+    let server = RedisServer::start();
+    let config = BrokerConfig { unused_ttl: Duration::from_secs(2), ..BrokerConfig::default() };
+    let node = start_node(&server.url(), "gw:", "n1.a", &config);
+    node.until_ready(true).await;
+    let (quiet, read) = (channel("quiet"), channel("read"));
+    let begun = node.open(&quiet).await.expect("a position");
+    let all = Range { since: None, limit: 1, reverse: false };
+    node.broker.history(&read, all).await.expect("a page");
+    assert_eq!(server.command(&["EXISTS", "gw:{quiet}:meta", "gw:{read}:meta"]), ":2");
+    until(|| server.command(&["EXISTS", "gw:{read}:meta"]) == ":0").await;
+    // What was only read has ended, and what is subscribed to goes on for several times as long.
+    let began = std::time::Instant::now();
+    until(|| {
+        assert_eq!(server.command(&["EXISTS", "gw:{quiet}:meta"]), ":1");
+        began.elapsed() > 2 * config.unused_ttl
+    })
+    .await;
+    assert_eq!(node.say(&quiet, "1").await, 1);
+    let page = node.broker.history(&quiet, all).await.expect("a page");
+    assert_eq!((page.top.epoch, page.top.offset), (begun.epoch, 1));
+    let ttl_ms = server.command(&["PTTL", "gw:{quiet}:meta"]);
+    let ttl_ms: u128 = ttl_ms.trim_start_matches(':').parse().expect("a time to live");
+    assert!(ttl_ms > META_TTL.as_millis() - 60_000, "once it is used it is remembered: {ttl_ms} ms");
+    assert_eq!(node.inbox.texts(1).await, [(Some(1), "1".to_owned())]);
+    let never = channel("never");
+    node.open(&never).await;
+    node.broker.unsubscribe(&never);
+    until(|| server.command(&["EXISTS", "gw:{never}:meta"]) == ":0").await;
 }

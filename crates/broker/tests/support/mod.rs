@@ -205,7 +205,7 @@ pub(crate) fn offset(outcome: &Outcome) -> u64 {
 
 /// A node on a Redis, from its first moment.
 pub(crate) fn start_node(url: &str, prefix: &str, name: &str, config: &BrokerConfig) -> Node {
-    let link = LinkConfig { url: url.to_owned(), prefix: prefix.to_owned(), sentinel: None };
+    let link = LinkConfig { url: url.to_owned(), prefix: prefix.to_owned(), sentinel: None, tls: Default::default() };
     start_node_at(&link, name, config)
 }
 
@@ -222,7 +222,12 @@ fn start_node_at(link: &LinkConfig, name: &str, config: &BrokerConfig) -> Node {
 /// A node on whichever Redis these sentinels name, once it is ready.
 pub(crate) async fn sentinel_node(sentinels: &str, name: &str) -> Node {
     let sentinel = Some(SentinelConfig { master: "mymaster".to_owned(), username: None, password: None });
-    let link = LinkConfig { url: sentinels.to_owned(), prefix: LinkConfig::DEFAULT_PREFIX.to_owned(), sentinel };
+    let link = LinkConfig {
+        url: sentinels.to_owned(),
+        prefix: LinkConfig::DEFAULT_PREFIX.to_owned(),
+        sentinel,
+        tls: Default::default(),
+    };
     let node = start_node_at(&link, name, &BrokerConfig::default());
     node.until_ready(true).await;
     node

@@ -2,10 +2,10 @@
 
 use super::deliveries::{Deliveries, Reader};
 use super::track::{Range, Seen, Track};
-use crate::Refusal;
 use crate::backoff::Backoff;
 use crate::event::{Event, Gap, GapCause, Publication};
 use crate::wire::Subscribed;
+use crate::{Refusal, SubscriptionToken};
 use protocol::{Epoch, Position};
 use tokio::sync::mpsc::Sender;
 
@@ -23,12 +23,14 @@ pub(super) struct Feed {
 }
 
 /// What is asked for beside the publications.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Asks {
     /// Who is there.
     pub(super) members: bool,
     /// What is retained.
     pub(super) state: bool,
+    /// What says that it may.
+    pub(super) token: Option<SubscriptionToken>,
 }
 
 /// How far a feed is on the present connection.

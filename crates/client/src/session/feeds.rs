@@ -7,7 +7,7 @@ use super::outbox::Outbox;
 use crate::backoff::{Backoff, after};
 use crate::event::Event;
 use crate::wire::{Command, Place, Subscribed};
-use crate::{Refusal, SubscribeError};
+use crate::{Refusal, SubscribeError, SubscriptionToken};
 use protocol::{Channel, ErrorCode, Position};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
@@ -46,6 +46,7 @@ pub(crate) struct Wanted {
     pub(crate) members: bool,
     pub(crate) state: bool,
     pub(crate) recover: Option<Position>,
+    pub(crate) token: Option<SubscriptionToken>,
     pub(crate) stream: Sender<Event>,
 }
 
@@ -66,7 +67,7 @@ impl Feeds {
 
     /// Takes a subscription.
     pub(super) fn add(&mut self, wanted: Wanted) -> Result<(), SubscribeError> {
-        let Wanted { serial, channel, members, state, recover, stream } = wanted;
+        let Wanted { serial, channel, members, state, recover, token, stream } = wanted;
         if stream.is_closed() {
             // Dropped before it was made, and nobody will let go of it.
             return Ok(());
@@ -75,7 +76,7 @@ impl Feeds {
             return Err(SubscribeError::AlreadySubscribed);
         }
         let backoff = Backoff::of_commands(self.random.fork());
-        let asks = Asks { members, state };
+        let asks = Asks { members, state, token };
         let feed = Feed::new(serial, asks, recover, stream, backoff);
         self.known.insert(channel.clone(), feed);
         self.to_ask.push_back((channel, serial));
@@ -124,8 +125,9 @@ impl Feeds {
             let Some(feed) = self.known.get_mut(&channel).filter(|feed| feed.serial == serial) else { continue };
             let recover = feed.position().map(Place::from);
             let id = ids.next();
-            let Asks { members, state } = feed.asks;
-            let command = Command::Subscribe { id: Some(id), channel: &channel, recover, members, state };
+            let Asks { members, state, ref token } = feed.asks;
+            let token = token.as_ref().map(SubscriptionToken::as_str);
+            let command = Command::Subscribe { id: Some(id), channel: &channel, recover, members, state, token };
             if !say(&command) {
                 continue;
             }

@@ -23,6 +23,8 @@ pub(crate) enum Command<'a> {
         members: bool,
         #[serde(skip_serializing_if = "is_true")]
         state: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        token: Option<&'a str>,
     },
     Unsubscribe {
         #[serde(skip_serializing_if = "Option::is_none")]

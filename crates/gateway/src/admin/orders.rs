@@ -100,11 +100,11 @@ fn said(conflict: &Conflict) -> Response {
 }
 
 /// Any page of the web can make its visitor's browser POST to 127.0.0.1, but not without saying so.
-fn is_from_a_page(headers: &HeaderMap) -> bool {
+pub(super) fn is_from_a_page(headers: &HeaderMap) -> bool {
     headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site")
 }
 
-fn from_a_page() -> Response {
+pub(super) fn from_a_page() -> Response {
     (StatusCode::FORBIDDEN, "orders are not taken from pages\n").into_response()
 }
 

@@ -5,13 +5,16 @@ use crate::grant::{Actions, Grant};
 use protocol::dialect::json::check_readable;
 use protocol::{Channel, Text};
 use serde::Deserialize;
-use serde_json::Number;
 use serde_json::value::RawValue;
+use serde_json::{Number, Value};
 use std::collections::BTreeMap;
 
 /// The longest `sub`, and the longest `info` as JSON: both travel with every publication.
-const MAX_USER_BYTES: usize = 255;
+pub(super) const MAX_USER_BYTES: usize = 255;
 const MAX_INFO_BYTES: usize = 4 * 1024;
+
+/// The longest `jti`: revoked ones are kept by every node.
+const MAX_TOKEN_ID_BYTES: usize = 255;
 
 /// The most `roles`, `caps` and `channels`, each: they are looked through for every command.
 const MAX_LIST: usize = 64;
@@ -25,6 +28,8 @@ pub(super) struct Claims {
     sub: Option<String>,
     exp: Option<Number>,
     nbf: Option<Number>,
+    iat: Option<Value>,
+    jti: Option<String>,
     aud: Option<Audience>,
     iss: Option<String>,
     info: Option<Box<RawValue>>,
@@ -74,7 +79,11 @@ impl Claims {
         grants.extend(channels(self.channels.unwrap_or_default())?);
         let roles = roles(self.roles.unwrap_or_default())?;
         let info = info(self.info)?;
-        Ok(Said { identity: Identity { user: user.into(), info, expires_at, roles, grants }, channel })
+        // Not needed to let anybody in. One that is no time counts as older than any, as if it were not there.
+        let issued_at = self.iat.as_ref().and_then(Value::as_number).and_then(|iat| seconds(iat).ok());
+        let token_id = token_id(self.jti)?;
+        let identity = Identity { user: user.into(), info, expires_at, roles, grants, token_id, issued_at };
+        Ok(Said { identity, channel })
     }
 
     /// When it ends, with the leeway.
@@ -129,7 +138,15 @@ fn seconds(number: &Number) -> Result<u64, AuthError> {
     whole.ok_or(AuthError::Refused("the token's `exp` and `nbf` are Unix seconds"))
 }
 
-fn info(info: Option<Box<RawValue>>) -> Result<Option<Text>, AuthError> {
+/// One that is too long to be kept in a list could not be revoked.
+fn token_id(id: Option<String>) -> Result<Option<Text>, AuthError> {
+    match id {
+        Some(id) if id.len() > MAX_TOKEN_ID_BYTES => Err(AuthError::Refused("the token's `jti` is at most 255 bytes")),
+        id => Ok(id.filter(|id| !id.is_empty()).map(Text::from)),
+    }
+}
+
+pub(super) fn info(info: Option<Box<RawValue>>) -> Result<Option<Text>, AuthError> {
     let Some(info) = info else { return Ok(None) };
     if info.get().len() > MAX_INFO_BYTES {
         return Err(AuthError::Refused("the token's `info` is larger than 4 KiB"));
@@ -141,7 +158,7 @@ fn info(info: Option<Box<RawValue>>) -> Result<Option<Text>, AuthError> {
     Ok(Some(info.get().into()))
 }
 
-fn roles(roles: Vec<String>) -> Result<Vec<Text>, AuthError> {
+pub(super) fn roles(roles: Vec<String>) -> Result<Vec<Text>, AuthError> {
     let fits = |role: &String| !role.is_empty() && role.len() <= MAX_ROLE_BYTES;
     if roles.len() > MAX_LIST || !roles.iter().all(fits) {
         return Err(AuthError::Refused("the token's `roles` are at most 64 words of 1 to 64 bytes"));
@@ -150,7 +167,7 @@ fn roles(roles: Vec<String>) -> Result<Vec<Text>, AuthError> {
 }
 
 /// What is not understood is refused rather than passed over: an issuer hears of a slip at once.
-fn capabilities(caps: BTreeMap<String, Vec<String>>) -> Result<Vec<Grant>, AuthError> {
+pub(super) fn capabilities(caps: BTreeMap<String, Vec<String>>) -> Result<Vec<Grant>, AuthError> {
     let wrong =
         AuthError::Refused("the token's `caps` are at most 64 patterns of channels, each with a list of actions");
     if caps.len() > MAX_LIST {
@@ -163,7 +180,7 @@ fn capabilities(caps: BTreeMap<String, Vec<String>>) -> Result<Vec<Grant>, AuthE
     caps.into_iter().map(grant).collect()
 }
 
-fn channels(names: Vec<String>) -> Result<Vec<Grant>, AuthError> {
+pub(super) fn channels(names: Vec<String>) -> Result<Vec<Grant>, AuthError> {
     if names.len() > MAX_LIST {
         return Err(AuthError::Refused("the token's `channels` are at most 64"));
     }

@@ -1,15 +1,19 @@
 //! A token to an identity: whose key has signed it, and what it may say.
 
+mod amendment;
 mod claims;
 mod fetch;
 mod keys;
 mod mint;
 mod published;
 
+pub use amendment::Amendment;
 pub use fetch::Source;
 pub use keys::Key;
 pub use mint::{Wish, mint};
 pub use published::PublishedConfig;
+#[cfg(feature = "fuzzing")]
+pub use published::read_set;
 
 use crate::grant::{Action, Grant};
 use crate::metrics::Metrics;
@@ -21,6 +25,7 @@ use published::Published;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use users::{Revocations, Shown};
 
 /// The longest token: headers and messages are bounded anyway, this bounds the work of a signature check.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
@@ -97,6 +102,10 @@ pub struct Identity {
     pub roles: Vec<Text>,
     /// `caps` and `channels`.
     pub grants: Vec<Grant>,
+    /// `jti`.
+    pub token_id: Option<Text>,
+    /// `iat`, in Unix seconds.
+    pub issued_at: Option<u64>,
 }
 
 impl Identity {
@@ -104,6 +113,11 @@ impl Identity {
     pub fn expires_in(&self, now: SystemTime) -> Option<Duration> {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         self.expires_at.map(|at| Duration::from_secs(at).saturating_sub(now))
+    }
+
+    /// What it can be revoked by.
+    pub fn shown(&self) -> Shown<'_> {
+        Shown { user: &self.user, token_id: self.token_id.as_deref(), issued_at: self.issued_at }
     }
 
     /// Whether the token expressly grants this in a channel.
@@ -132,6 +146,7 @@ pub struct Auth {
     keys: Arc<[Key]>,
     published: Option<Arc<Published>>,
     rules: Arc<Rules>,
+    revocations: Option<Arc<dyn Revocations>>,
     anonymous: bool,
     outcomes: IntCounterVec,
 }
@@ -150,9 +165,22 @@ impl Auth {
             keys: secrets.chain(config.public_keys.iter().cloned()).collect(),
             published: config.published.clone().map(|config| Arc::new(Published::new(config, metrics))),
             rules: Arc::new(rules),
+            revocations: None,
             anonymous: config.anonymous,
             outcomes: metrics.tokens.clone(),
         }
+    }
+
+    /// Refuses what is revoked, too.
+    #[must_use]
+    pub fn with_revocations(mut self, revocations: Arc<dyn Revocations>) -> Self {
+        self.revocations = Some(revocations);
+        self
+    }
+
+    /// Whether what a token shows is revoked. One that was good when it was looked at may be by now.
+    pub fn is_revoked(&self, shown: &Shown<'_>) -> bool {
+        self.revocations.as_ref().is_some_and(|revocations| revocations.is_revoked(shown))
     }
 
     /// Keeps the issuer's published keys fresh, for ever; returns at once where there are none to fetch.
@@ -178,17 +206,17 @@ impl Auth {
         }
     }
 
-    /// Checks a token that is for one user's subscription to one channel; how long that lasts.
+    /// Checks a token that is for one user's subscription to one channel.
     ///
     /// # Errors
     /// Why it is not taken.
-    pub fn admit(&self, token: &str, channel: &Channel, user: Option<&str>) -> Result<Option<Duration>, AuthError> {
+    pub fn admit(&self, token: &str, channel: &Channel, user: Option<&str>) -> Result<Identity, AuthError> {
         let Said { identity, channel: named } = self.check(token)?;
         match named {
             None => Err(AuthError::Refused("this token is not for a subscription: it has no `channel`")),
             Some(named) if named != *channel => Err(AuthError::Refused("the token is for another channel")),
             _ if user != Some(&*identity.user) => Err(AuthError::Refused("the token is for another user")),
-            Some(_) => Ok(identity.expires_in(SystemTime::now())),
+            Some(_) => Ok(identity),
         }
     }
 
@@ -209,7 +237,7 @@ impl Auth {
         token: &str,
         channel: &Channel,
         user: Option<&str>,
-    ) -> Result<Option<Duration>, AuthError> {
+    ) -> Result<Identity, AuthError> {
         self.wait_for_keys(|| self.admit(token, channel, user)).await
     }
 
@@ -224,9 +252,12 @@ impl Auth {
     }
 
     fn check(&self, token: &str) -> Result<Said, AuthError> {
-        let checked = self.check_uncounted(token);
+        let checked = self
+            .check_uncounted(token)
+            .and_then(|said| if self.is_revoked(&said.identity.shown()) { Err(REVOKED) } else { Ok(said) });
         let outcome = match &checked {
             Ok(_) => "ok",
+            Err(error) if *error == REVOKED => "revoked",
             Err(AuthError::Refused(_)) => "refused",
             Err(AuthError::UnknownKey) => "unknown_key",
             Err(AuthError::Unavailable) => "unavailable",
@@ -273,6 +304,8 @@ impl Auth {
 }
 
 const NO_KEY: AuthError = AuthError::Refused("tokens cannot be checked: no key is set (auth.hmac_secret and others)");
+/// What is said of a token that is revoked.
+pub(crate) const REVOKED: AuthError = AuthError::Refused("the token has been revoked");
 const WRONG_ALGORITHM: AuthError = AuthError::Refused("the token's algorithm is not that of the key");
 
 fn explain(kind: &jsonwebtoken::errors::ErrorKind) -> AuthError {

@@ -179,5 +179,14 @@ fn parse(body: &Bytes) -> Result<Vec<Key>, String> {
     }
 }
 
+/// How many keys a published set holds, for the crate `fuzz`.
+///
+/// # Errors
+/// Why it is no set.
+#[cfg(feature = "fuzzing")]
+pub fn read_set(body: &Bytes) -> Result<usize, String> {
+    parse(body).map(|keys| keys.len())
+}
+
 #[cfg(test)]
 mod tests;

@@ -260,7 +260,7 @@ fn a_subscription_s_token_is_for_one_channel_and_one_user_and_is_no_way_in() {
     let wish =
         |subscription| Wish { user: "ann".into(), subscription, lifetime: Duration::from_secs(60), ..Wish::default() };
     let ticket = mint(SECRET, wish(Some("chat:a".into()))).unwrap();
-    let left = checks.admit(&ticket, &channel("chat:a"), Some("ann")).unwrap().unwrap();
+    let left = checks.admit(&ticket, &channel("chat:a"), Some("ann")).unwrap().expires_in(SystemTime::now()).unwrap();
     assert!((59..=65).contains(&left.as_secs()), "{left:?}");
     assert!(checks.admit(&ticket, &channel("chat:b"), Some("ann")).is_err());
     assert!(checks.admit(&ticket, &channel("chat:a"), Some("bob")).is_err());
@@ -268,4 +268,50 @@ fn a_subscription_s_token_is_for_one_channel_and_one_user_and_is_no_way_in() {
     assert!(checks.identify(&ticket).is_err(), "it does not connect");
     let session = mint(SECRET, wish(None)).unwrap();
     assert!(checks.admit(&session, &channel("chat:a"), Some("ann")).is_err(), "and a session's token is no ticket");
+}
+
+#[test]
+fn a_revoked_token_is_refused_whatever_it_is_for_and_counted() {
+    let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
+    let revocations = Arc::new(users::MemoryRevocations::attach(
+        &users::MemoryUsers::default(),
+        users::Revoking { max: 10, on_news: Arc::new(|| {}) },
+        users::UsersMetrics::new(&prometheus::Registry::new()).unwrap(),
+    ));
+    let checks = Auth::new(&config(), &metrics).with_revocations(revocations.clone());
+    let token = |more: &Value| {
+        let mut claims = good();
+        claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        sign(Algorithm::HS256, SECRET, &claims)
+    };
+    let revoke = |target| {
+        let until_ms = (now() + 60) * 1000;
+        futures_util::FutureExt::now_or_never(revocations.revoke(users::Revocation { target, until_ms }))
+            .unwrap()
+            .unwrap();
+    };
+    let (one, other) = (token(&json!({"jti": "t1", "iat": 100})), token(&json!({"jti": "t2", "iat": 200})));
+    let ticket = token(&json!({"jti": "t3", "iat": 200.5, "channel": "chat"}));
+    let of = |token: &str| checks.identify(token).map(|i| (i.token_id.unwrap().to_string(), i.issued_at.unwrap()));
+    assert_eq!((of(&one), of(&other)), (Ok(("t1".to_owned(), 100)), Ok(("t2".to_owned(), 200))));
+    revoke(users::Target::Token("t1".into()));
+    assert_eq!((of(&one), of(&other).is_ok()), (Err(REVOKED), true));
+    let admit = |token: &str| checks.admit(token, &Channel::new("chat").unwrap(), Some("ann"));
+    assert!(admit(&ticket).is_ok());
+    revoke(users::Target::UserBefore { user: "ann".into(), issued_before: 201 });
+    assert_eq!((of(&other), admit(&ticket)), (Err(REVOKED), Err(REVOKED)));
+    assert_eq!(checks.identify(&token(&json!({}))), Err(REVOKED), "one that does not say when it was issued");
+    assert!(checks.identify(&token(&json!({"iat": 201}))).is_ok());
+    assert_eq!(metrics.tokens.with_label_values(&["revoked"]).get(), 4);
+}
+
+#[test]
+fn a_token_whose_id_could_not_be_kept_in_a_list_is_refused() {
+    let with = |id: Value| {
+        let mut claims = good();
+        claims["jti"] = id;
+        auth(&config()).identify(&sign(Algorithm::HS256, SECRET, &claims))
+    };
+    assert!(with(json!("x".repeat(255))).is_ok() && with(json!("")).is_ok_and(|i| i.token_id.is_none()));
+    assert!(with(json!("x".repeat(256))).is_err() && with(json!(7)).is_err());
 }

@@ -66,6 +66,15 @@ pub(crate) fn give(order: &Order<'_>) -> ExitCode {
     }
 }
 
+/// Gives an order with a JSON body, and prints what is answered.
+pub(crate) fn tell(address: &str, path: &str, body: &serde_json::Value) -> ExitCode {
+    match ask_with("POST", address, path, &body.to_string()) {
+        Ok(answer) if (200..300).contains(&answer.status) => said(answer.body.trim_end()),
+        Ok(answer) => failed(answer.body.trim_end()),
+        Err(error) => failed(&format!("{address}: {error}")),
+    }
+}
+
 /// A line whenever something has changed, until there is nothing left to do.
 fn watch(address: &str, mut progress: Progress) -> ExitCode {
     let window = progress.under_way.as_ref().map_or(0, |under_way| under_way.window_ms);
@@ -111,6 +120,10 @@ fn failed(line: &str) -> ExitCode {
 }
 
 fn ask(method: &str, address: &str, path: &str) -> std::io::Result<Answer> {
+    ask_with(method, address, path, "")
+}
+
+fn ask_with(method: &str, address: &str, path: &str, body: &str) -> std::io::Result<Answer> {
     let unusable = |what: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, what);
     let mut addresses = address.to_socket_addrs()?;
     let first = addresses.next().ok_or_else(|| unusable("the name has no address"))?;
@@ -119,7 +132,7 @@ fn ask(method: &str, address: &str, path: &str) -> std::io::Result<Answer> {
     let mut stream = addresses
         .fold(connected, |connected, next| connected.or_else(|_| TcpStream::connect_timeout(&next, ANSWER_TIMEOUT)))?;
     stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-    write!(stream, "{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n")?;
+    write!(stream, "{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: {}\r\n\r\n{body}", body.len())?;
     let mut text = String::new();
     stream.take(MAX_ANSWER_BYTES).read_to_string(&mut text)?;
     let (head, body) = text.split_once("\r\n\r\n").ok_or_else(|| unusable("this is no HTTP answer"))?;

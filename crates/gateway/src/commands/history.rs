@@ -23,6 +23,9 @@ pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64
         }
         Err(refusal) => return local.refuse(connection, "history", id, refusal),
     }
+    if let Err(refusal) = super::opens(local, connection, &history.channel) {
+        return local.refuse(connection, "history", id, refusal);
+    }
     super::spawn_alone(local, connection, async move |local, connection| {
         match answer(local, connection, &history).await {
             Ok(page) => {

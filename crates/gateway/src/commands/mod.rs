@@ -4,23 +4,27 @@ mod auth;
 mod history;
 mod presence;
 mod publish;
+mod rate;
 mod recover;
+mod seat;
 mod send;
 mod state;
 mod subscribe;
 mod ticket;
 mod unsubscribe;
 
-pub use auth::{may_become, no_keys};
+pub use auth::{Asked, no_keys, run as identify};
+pub use seat::take as take_seat;
 pub use send::take_order;
 pub use subscribe::alone as subscribe_alone;
 pub use subscribe::begin as subscribe_raw;
 
 use crate::local::Local;
 use crate::local::connection::Connection;
+use crate::metrics::Limit;
 use crate::session::Phase;
 use protocol::dialect::Malformed;
-use protocol::{CloseCode, Command, ErrorCode, Refusal, Reply, Request};
+use protocol::{Channel, CloseCode, Command, ErrorCode, Refusal, Reply, Request};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -139,7 +143,7 @@ fn carry_out(local: &Rc<Local>, connection: &Rc<Connection>, decoded: Result<Req
         return local.refuse(connection, name, id, refusal);
     }
     match command {
-        Command::Auth { token } => auth::run(local, connection, id, &token),
+        Command::Auth { token } => auth::run(local, connection, Asked::Command(id), &token),
         Command::Subscribe(subscribe) => ticket::run(local, connection, id, subscribe),
         Command::Unsubscribe { channel } => unsubscribe::run(local, connection, id, channel),
         Command::Publish(publish) => publish::run(local, connection, id, publish),
@@ -155,17 +159,40 @@ fn carry_out(local: &Rc<Local>, connection: &Rc<Connection>, decoded: Result<Req
 
 /// What holds for every command: the phase, and the rate.
 fn admit(local: &Local, connection: &Connection, phase: Phase, command: &Command) -> Result<(), Refusal> {
-    let rate = &local.node.config.worker.message_rate;
-    if let Err(wait) = connection.state.borrow_mut().bucket.take(rate, local.now_ms()) {
-        let mut refusal =
-            Refusal::new(ErrorCode::RateLimited, "commands come faster than this connection may send them");
-        refusal.retry_after_ms = Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1));
-        return Err(refusal);
+    let (rate, limits) = (&local.node.config.worker.rates.messages, &local.node.metrics.limits);
+    if let Err(wait) = connection.state.borrow_mut().buckets.messages.take(rate, local.now_ms()) {
+        limits.reached(Limit::Messages);
+        return Err(too_fast("commands come faster than this connection may send them", wait));
+    }
+    if let Some(users) = &local.node.messages_per_user
+        && let Some(identity) = &connection.state.borrow().session.identity
+        && let Err(wait) = users.take(&identity.user)
+    {
+        limits.reached(Limit::MessagesPerUser);
+        return Err(too_fast("commands come faster than this user's connections may send them together", wait));
     }
     if phase == Phase::Connecting && !matches!(command, Command::Auth { .. } | Command::Ping) {
         return Err(Refusal::new(ErrorCode::Unauthenticated, "send `auth` with a token first"));
     }
     Ok(())
+}
+
+fn too_fast(message: &'static str, wait: Duration) -> Refusal {
+    let mut refusal = Refusal::new(ErrorCode::RateLimited, message);
+    refusal.retry_after_ms = Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1));
+    refusal
+}
+
+/// A channel that nobody of this node uses costs Redis a key, so a connection opens only so many.
+fn opens(local: &Local, connection: &Connection, channel: &Channel) -> Result<(), Refusal> {
+    if local.node.router.has(channel) {
+        return Ok(());
+    }
+    let rate = &local.node.config.worker.rates.new_channels;
+    connection.state.borrow_mut().buckets.new_channels.take(rate, local.now_ms()).map_err(|wait| {
+        local.node.metrics.limits.reached(Limit::NewChannels);
+        too_fast("this connection opens channels that nobody uses faster than it may", wait)
+    })
 }
 
 fn bad_message(local: &Rc<Local>, connection: &Rc<Connection>, malformed: Malformed) {
@@ -177,6 +204,7 @@ fn bad_message(local: &Rc<Local>, connection: &Rc<Connection>, malformed: Malfor
     };
     local.refuse(connection, "unknown", malformed.id, malformed.refusal);
     if count >= local.node.config.worker.bad_messages_max {
+        local.node.metrics.limits.of_close(CloseCode::BadMessages);
         local.close(connection, CloseCode::BadMessages);
     }
 }

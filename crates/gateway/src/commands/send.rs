@@ -92,6 +92,10 @@ fn unknown() -> Refusal {
 /// Carries out an order of another node, or of another worker of this one.
 pub fn take_order(local: &Rc<Local>, order: Order) {
     match order {
+        Order::Disconnect { whom, code } => local.disconnect(&whom, code),
+        Order::Prove { connection } => local.have_prove(connection),
+        // The router's own.
+        Order::Revoked => {}
         Order::Answer { ticket, delivered } => {
             if let Some(waiting) = local.tickets.borrow_mut().remove(&ticket) {
                 // Whoever asked may have given up.

@@ -5,13 +5,15 @@
 
 use super::recover::next_chunk;
 use super::state::{Found, StateOf};
-use super::{COMMAND_TIMEOUT, wait_drained};
+use super::{COMMAND_TIMEOUT, opens, wait_drained};
 use crate::grant::Action;
+use crate::hooks::Asker;
 use crate::hub::Opening;
 use crate::hub::replay::Chunk;
 use crate::hub::state::Snapshot;
 use crate::local::Local;
 use crate::local::connection::Connection;
+use crate::metrics::Limit;
 use crate::policy::Namespace;
 use crate::session::{Stage, Ticket, Unable};
 use presence::Entry;
@@ -21,12 +23,11 @@ use std::sync::Arc;
 use tokio::time::{Instant, timeout, timeout_at};
 
 /// How a subscription is begun.
-#[derive(Clone, Copy)]
 pub(super) struct Means {
     /// Whether its client is shown as a member where the channel keeps presence.
     pub(super) join: bool,
     /// Its own token, if it has one.
-    pub(super) ticket: Option<Ticket>,
+    pub(super) ticket: Option<Arc<Ticket>>,
 }
 
 /// Begins a subscription; `join` says whether its client is shown as a member where the channel keeps presence.
@@ -60,10 +61,18 @@ struct Admitted {
     subscribe: Subscribe,
     namespace: Arc<Namespace>,
     join: bool,
+    /// The application is asked first.
+    asks: bool,
 }
 
 async fn carry_out(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, admitted: &Admitted) {
-    let Admitted { subscribe, namespace, join } = admitted;
+    let Admitted { subscribe, namespace, join, asks } = admitted;
+    if *asks {
+        if !is_permitted(local, connection, &subscribe.channel, id).await {
+            return;
+        }
+        enter(local, &subscribe.channel, namespace);
+    }
     let mut begun = Begun { local, connection, subscribe, id, answered: false, done: false };
     if let Err(refusal) = begun.carry_out(namespace, *join).await {
         begun.fail(refusal);
@@ -96,9 +105,16 @@ fn admit(
     if allow(Action::History).is_err() {
         subscribe.recover = None;
     }
+    if let Err(refusal) = opens(local, connection, &subscribe.channel) {
+        local.refuse(connection, "subscribe", id, refusal);
+        return None;
+    }
     let max = local.node.config.worker.channels_per_connection_max;
     let begun = connection.state.borrow_mut().session.begin(&subscribe.channel, max);
     if let Err(unable) = begun {
+        if unable == Unable::TooMany {
+            local.node.metrics.limits.reached(Limit::ChannelsPerConnection);
+        }
         local.refuse(connection, "subscribe", id, explain(unable, max));
         return None;
     }
@@ -107,9 +123,28 @@ fn admit(
         subscription.ticket = means.ticket;
     }
     local.set_timer(connection);
-    enter(local, &subscribe.channel, &namespace);
     let join = means.join && namespace.presence;
-    Some(Admitted { subscribe, namespace, join })
+    let asks = local.node.hooks.asks_subscribe(namespace.hooks);
+    if !asks {
+        enter(local, &subscribe.channel, &namespace);
+    }
+    Some(Admitted { subscribe, namespace, join, asks })
+}
+
+/// What the application says. A no undoes what has been noted of the subscription, and is answered.
+async fn is_permitted(local: &Rc<Local>, connection: &Rc<Connection>, channel: &Channel, id: Option<u64>) -> bool {
+    let identity = connection.state.borrow().session.identity.clone();
+    let client = local.client_id(connection);
+    let asker = Asker { client: &client, identity: identity.as_deref() };
+    let asked = local.node.hooks.subscribe(asker, channel).await;
+    let is_awaited = connection.state.borrow_mut().session.subscription(channel).is_some();
+    if connection.has_ended() || !is_awaited {
+        return false;
+    }
+    let Err(denial) = asked else { return true };
+    connection.state.borrow_mut().session.end(channel);
+    local.refuse(connection, "subscribe", id, denial.refusal());
+    false
 }
 
 fn explain(unable: Unable, max: usize) -> Refusal {
@@ -260,6 +295,9 @@ impl Begun<'_> {
             return Ok(None);
         }
         let channel = &self.subscribe.channel;
+        if self.local.has_revoked_ticket(self.connection, channel) {
+            return Err(Local::revoked());
+        }
         let (index, live) = {
             let mut hub = self.local.hub.borrow_mut();
             let entry = hub.entry(channel).ok_or_else(Refusal::unavailable)?;

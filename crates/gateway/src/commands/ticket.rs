@@ -1,14 +1,15 @@
 //! `subscribe` as a client asks for it: with a token of its own for the one subscription, or without.
 
 use super::subscribe::{Means, begin_with};
-use crate::auth::AuthError;
+use crate::auth::{AuthError, Identity};
 use crate::local::Local;
 use crate::local::connection::Connection;
 use crate::local::timers::ticks;
 use crate::session::Ticket;
 use protocol::{ErrorCode, Refusal, Subscribe};
 use std::rc::Rc;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, mut subscribe: Subscribe) {
     let Some(token) = subscribe.token.take() else {
@@ -27,18 +28,20 @@ pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64
     }
 }
 
-/// Begins a subscription by its own token: `admitted` is how long that holds, or why it is not taken.
+/// Begins a subscription by its own token: `admitted` is what that says, or why it is not taken.
 fn begin_admitted(
     local: &Rc<Local>,
     connection: &Rc<Connection>,
     id: Option<u64>,
     subscribe: Subscribe,
-    admitted: Result<Option<Duration>, AuthError>,
+    admitted: Result<Identity, AuthError>,
 ) {
     let refusal = match admitted {
-        Ok(holds_for) => {
+        Ok(token) => {
+            let holds_for = token.expires_in(SystemTime::now());
             let ends = holds_for.map(|time| local.tick().saturating_add(ticks(time)));
-            let means = Means { join: true, ticket: Some(Ticket { ends }) };
+            let ticket = Ticket { ends, token_id: token.token_id, issued_at: token.issued_at };
+            let means = Means { join: true, ticket: Some(Arc::new(ticket)) };
             return begin_with(local, connection, id, subscribe, means);
         }
         Err(AuthError::Refused(why)) => Refusal::new(ErrorCode::Unauthenticated, why),

@@ -1,5 +1,6 @@
 //! `auth.…`: what tokens are checked with, and where they are taken from.
 
+use super::RevocationsConfig;
 use super::settings::Settings;
 use crate::auth::{AuthConfig, Key, PublishedConfig, Source};
 
@@ -30,6 +31,14 @@ pub(super) fn read(s: &mut Settings) -> AuthConfig {
     };
     auth.anonymous = said.unwrap_or(!auth.has_keys());
     auth
+}
+
+pub(super) fn read_revocations(s: &mut Settings) -> RevocationsConfig {
+    let kept = "how long a revocation is remembered that says no end: as long as your longest tokens live";
+    RevocationsConfig {
+        kept: s.positive_duration("auth.revocations_kept", "7d", kept),
+        max: s.count("auth.revocations_max", "100000", "revocations remembered at once; further ones are refused"),
+    }
 }
 
 fn read_published(s: &mut Settings) -> Option<PublishedConfig> {

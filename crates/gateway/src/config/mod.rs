@@ -1,19 +1,25 @@
 //! The gateway's configuration: every setting is read here, from the layers of [`settings`], and nowhere else.
 
+pub mod audit;
 mod auth;
+mod hooks;
 mod memory;
 mod namespaces;
 mod redis;
 pub mod settings;
 mod socketio;
+mod tls;
 
 use crate::auth::AuthConfig;
 use crate::engine::EngineConfig;
+use crate::hooks::HooksConfig;
 use crate::http::HttpConfig;
 use crate::inbox::InboxConfig;
-use crate::limit::Rate;
+use crate::limit::{Rate, Rates};
 use crate::policy::Policy;
 use crate::shedding::DrainConfig;
+use crate::tls::Tls;
+use crate::webhooks::WebhooksConfig;
 use crate::worker::WorkerConfig;
 use broker::redis::BrokerConfig;
 use link::LinkConfig;
@@ -23,26 +29,41 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+use users::Rule;
 
 /// All of a node's configuration, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// It is to serve the public: a node does not start on what [`audit`] finds wrong.
+    pub production: bool,
     /// The public port.
     pub listen: SocketAddr,
     /// The admin port.
     pub admin_listen: SocketAddr,
     /// Redis; without it the node is alone, with broker and presence in its memory.
     pub redis: Option<LinkConfig>,
+    /// Nobody else is on the network to it.
+    pub redis_network_is_private: bool,
     /// The node's name; random when not given.
     pub node_id: Option<String>,
     /// Threads that own sockets.
     pub workers: usize,
     /// How tokens are checked.
     pub auth: AuthConfig,
+    /// How many revocations are remembered, and how long.
+    pub revocations: RevocationsConfig,
+    /// How many connections a user may have at once.
+    pub sessions: Rule,
+    /// What the application is asked.
+    pub hooks: HooksConfig,
+    /// What it is told; `None`: nothing.
+    pub webhooks: Option<WebhooksConfig>,
     /// What is asked of HTTP requests.
     pub http: HttpConfig,
     /// Sessions of Socket.IO.
     pub socketio: EngineConfig,
+    /// TLS of the public port, where this node ends it itself.
+    pub tls: Option<Tls>,
     /// How many handshakes the node completes.
     pub admission_rate: Rate,
     /// What connections may do and how long they may take.
@@ -67,6 +88,15 @@ pub struct Config {
     pub known: Vec<Known>,
 }
 
+/// What becomes of revocations.
+#[derive(Debug, Clone, Copy)]
+pub struct RevocationsConfig {
+    /// How long one is remembered that does not say so itself: as long as the tokens of the longest life live.
+    pub kept: Duration,
+    /// How many are; a further one is refused.
+    pub max: usize,
+}
+
 /// How the log is written.
 #[derive(Debug, Clone)]
 pub struct LogConfig {
@@ -88,14 +118,32 @@ impl Config {
     /// All faults at once.
     pub fn load(sources: &Sources<'_>) -> Result<Self, ConfigError> {
         let mut s = Settings::read(sources);
+        let production =
+            s.flag("production", "false", "refuse to start on what `gateway check-config --production` finds wrong");
         let listen = s.parsed("listen", "0.0.0.0:8080", "the public port");
         let admin_listen = s.parsed("admin.listen", "127.0.0.1:9180", "health and metrics; never public");
         let redis = redis::read(&mut s);
+        let redis_network_is_private = s.flag(
+            "redis.private_network",
+            "false",
+            "nobody else is on the network to Redis: `production` takes plain redis:// over it",
+        );
         let node_id = s.get("node.id", "", "the node's name; random when empty", check_node_id).flatten();
         let workers = s.get("workers", "0", "threads that own sockets; 0 = one a core", check_workers);
         let auth = auth::read(&mut s);
+        let revocations = auth::read_revocations(&mut s);
+        let sessions = s
+            .parsed(
+                "sessions",
+                "allow",
+                "connections of one user in the cluster: allow, limit N (then 4109), or newest (4008)",
+            )
+            .unwrap_or_default();
+        let hooks = hooks::read(&mut s);
+        let webhooks = hooks::read_webhooks(&mut s);
         let http = read_http(&mut s);
         let socketio = socketio::read(&mut s);
+        let tls = tls::read(&mut s);
         let admission_rate =
             s.rate("admission.rate", "2000/s", "new connections of this node; over it 503 and Retry-After");
         let worker = read_worker(&mut s);
@@ -112,21 +160,29 @@ impl Config {
         );
         let log = read_log(&mut s);
         let tables = s.tables("namespace");
-        let policy = namespaces::read(&tables, &mut s);
+        let mut policy = namespaces::read(&tables, &mut s);
+        hooks::check(&hooks, webhooks.is_some(), &mut policy, !tables.is_empty(), &mut s);
         let known = s.finish(&["namespace"]).map_err(ConfigError)?;
         // `finish` has failed if any of these is absent.
         let (Some(listen), Some(admin_listen), Some(workers)) = (listen, admin_listen, workers) else {
             return Err(ConfigError(Vec::new()));
         };
         Ok(Self {
+            production,
             listen,
             admin_listen,
             redis,
+            redis_network_is_private,
             node_id,
             workers,
             auth,
+            revocations,
+            sessions,
+            hooks,
+            webhooks,
             http,
             socketio,
+            tls,
             admission_rate,
             worker,
             inbox,
@@ -171,11 +227,14 @@ fn check_workers(text: &str) -> Result<usize, String> {
 }
 
 fn read_http(s: &mut Settings) -> HttpConfig {
-    HttpConfig {
-        origins: s.list("origins", "allowed Origins of browsers, separated by commas; * for all; none: the same host"),
-        trusted_proxies: s.list("trusted_proxies", "CIDRs whose X-Forwarded-For is believed"),
-        header_timeout: Duration::from_secs(5),
+    let origins = s.list("origins", "allowed Origins of browsers, separated by commas; * for all; none: the same host");
+    let trusted_proxies: Vec<_> = s.list("trusted_proxies", "CIDRs whose X-Forwarded-For is believed");
+    let doc = "every connection begins with a PROXY header (v1 or v2), and comes from trusted_proxies";
+    let proxy_protocol = s.flag("proxy_protocol", "false", doc);
+    if proxy_protocol && trusted_proxies.is_empty() {
+        s.fault("proxy_protocol (GW_PROXY_PROTOCOL): without trusted_proxies nobody may connect".to_owned());
     }
+    HttpConfig { origins, trusted_proxies, proxy_protocol, header_timeout: Duration::from_secs(5), hsts: tls::hsts(s) }
 }
 
 fn read_worker(s: &mut Settings) -> WorkerConfig {
@@ -189,12 +248,54 @@ fn read_worker(s: &mut Settings) -> WorkerConfig {
         connections_per_address_max: s
             .get("limits.connections_per_address", "", "connections from one address; none: no limit", optional_count)
             .flatten(),
+        unfinished_per_address_max: s
+            .get(
+                "limits.unfinished_per_address",
+                "",
+                "streams from one address that have yet to shake hands; none: no limit",
+                optional_count,
+            )
+            .flatten(),
+        connections_per_user_max: s
+            .get(
+                "limits.connections_per_user",
+                "",
+                "connections of one user on this node; none: no limit",
+                optional_count,
+            )
+            .flatten(),
+        handshakes_per_address: s
+            .get(
+                "limits.handshakes_per_address",
+                "",
+                "handshakes from one address, such as 20/s burst 100 (then 429); none: no limit",
+                optional_rate,
+            )
+            .flatten(),
+        messages_per_user: s
+            .get(
+                "limits.messages_per_user",
+                "",
+                "commands of all connections of one user on this node; none: no limit",
+                optional_rate,
+            )
+            .flatten(),
         channels_per_connection_max: s.count(
             "limits.channels_per_connection",
             "128",
             "subscriptions of one connection",
         ),
-        message_rate: s.rate("limits.messages", "100/s burst 200", "commands of one connection"),
+        rates: read_rates(s),
+        message_time: s.positive_duration(
+            "limits.message_time",
+            "30s",
+            "how long a message may take from its first byte to its last (then 4107)",
+        ),
+        idle: s.duration(
+            "limits.idle",
+            "0s",
+            "a connection without a subscription that says nothing for so long is closed (4108); 0s: never",
+        ),
         bad_messages_max: s
             .parsed("limits.bad_messages", "10", "a connection is closed (4010) after this many")
             .unwrap_or_default(),
@@ -221,6 +322,22 @@ fn read_worker(s: &mut Settings) -> WorkerConfig {
         ping_timeout: s.positive_duration("ping.timeout", "20s", "how long the answer may take (then 4103)"),
         publish_deadline: s.positive_duration("publish.deadline", "2s", "a publication has its answer by then"),
     }
+}
+
+fn read_rates(s: &mut Settings) -> Rates {
+    Rates {
+        messages: s.rate("limits.messages", "100/s burst 200", "commands of one connection"),
+        control: s.rate("limits.control_frames", "100/s burst 200", "pings and pongs of one connection (then 4101)"),
+        new_channels: s.rate(
+            "limits.new_channels",
+            "10/s burst 300",
+            "channels that a connection opens or reads and nobody else of the node uses",
+        ),
+    }
+}
+
+fn optional_rate(text: &str) -> Result<Option<Rate>, String> {
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some) }
 }
 
 fn optional_count(text: &str) -> Result<Option<usize>, String> {
@@ -258,6 +375,7 @@ fn read_broker(s: &mut Settings) -> BrokerConfig {
             "bytes that may be held while a channel's log is read",
             1 << 20,
         ),
+        unused_ttl: broker::UNUSED_TTL,
     }
 }
 

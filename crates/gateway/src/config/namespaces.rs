@@ -2,14 +2,21 @@
 
 use super::settings::{Settings, as_text, parse_flag, parse_size};
 use crate::grant::Actions;
+use crate::hooks::Asks;
+use crate::limit::RuleId;
 use crate::outbox::Slow;
 use crate::policy::{Access, DEFAULT_STATE, Namespace, Policy, SendRules};
+use crate::rule::{Rule, Rules};
+use crate::schema::{Schema, Schemas};
 use broker::{Retention, StateLimits};
 use serde_json::{Map, Value};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-const KEYS: &str = "pattern, subscribe, publish, read_presence, read_history, roles, events, presence, join_leave, \
-                    history.size, history.ttl, state.keys, state.bytes, state.ttl, max_message, slow";
+const KEYS: &str = "pattern, subscribe, publish, read_presence, read_history, roles, events, schema, schemas, presence, join_leave, \
+                    history.size, history.ttl, state.keys, state.bytes, state.ttl, max_message, slow, rate, rates, \
+                    rate_scope, hooks, client_events";
 
 /// Reads the tables; faults go to `settings`. Without any, one namespace takes every channel.
 pub(super) fn read(tables: &[Map<String, Value>], settings: &mut Settings) -> Policy {
@@ -24,7 +31,7 @@ pub(super) fn read(tables: &[Map<String, Value>], settings: &mut Settings) -> Po
     }
     let mut namespaces = Vec::new();
     for (index, table) in tables.iter().enumerate() {
-        let mut reader = Reader { place: format!("namespace {}", index + 1), faults: Vec::new() };
+        let mut reader = Reader { place: format!("namespace {}", index + 1), index, faults: Vec::new() };
         namespaces.push(reader.namespace(table));
         reader.faults.into_iter().for_each(|fault| settings.fault(fault));
     }
@@ -33,6 +40,7 @@ pub(super) fn read(tables: &[Map<String, Value>], settings: &mut Settings) -> Po
 
 struct Reader {
     place: String,
+    index: usize,
     faults: Vec<String>,
 }
 
@@ -45,6 +53,7 @@ impl Reader {
         let mut namespace = Namespace::default();
         let mut history = (100, Duration::from_secs(300));
         let mut state = DEFAULT_STATE;
+        let mut schemas = Schemas::default();
         let mut has_pattern = false;
         for (key, value) in table {
             match (key.as_str(), value) {
@@ -60,8 +69,19 @@ impl Reader {
                 ("read_history", _) => namespace.read_history = self.parse(key, value, str::parse),
                 ("roles", value) => namespace.roles = self.roles(value),
                 ("events", value) => namespace.events = self.words(key, value),
+                ("schema", _) => schemas.every = self.parse(key, value, |path| Schema::read(Path::new(path))),
+                ("schemas", Value::Object(table)) => schemas.by_event = self.schemas(table),
                 ("presence", _) => self.set(key, value, &mut namespace.presence, parse_flag),
                 ("slow", _) => self.set(key, value, &mut namespace.slow, str::parse::<Slow>),
+                ("rate", _) => self.rate(key, value, None, &mut namespace.rules),
+                ("rates", Value::Object(table)) => {
+                    for (event, value) in table {
+                        self.rate(&format!("rates.{event}"), value, Some(event), &mut namespace.rules);
+                    }
+                }
+                ("rate_scope", _) => self.set(key, value, &mut namespace.rules.scope, str::parse),
+                ("hooks", value) => namespace.hooks = self.hooks(value),
+                ("client_events", _) => self.set(key, value, &mut namespace.client_events, parse_flag),
                 ("join_leave", _) => self.set(key, value, &mut namespace.join_leave, parse_flag),
                 ("max_message", _) => {
                     namespace.max_message_bytes = self.parse(key, value, parse_size);
@@ -72,12 +92,40 @@ impl Reader {
         if !has_pattern {
             self.fault("pattern", "is missing: write the channels it takes, such as \"chat:*\"");
         }
+        namespace.schemas = Arc::new(schemas);
+        self.finish_rules(&mut namespace, table.contains_key("rate_scope"));
         let (size, ttl) = history;
         namespace.history = (size > 0).then_some(Retention { size, ttl, state });
         if size == 0 && table.contains_key("state") {
             self.fault("state", "needs history: history.size is 0");
         }
         namespace
+    }
+
+    /// One rule; its number is that of the namespace and its own in that.
+    fn rate(&mut self, key: &str, value: &Value, event: Option<&str>, rules: &mut Rules) {
+        let Some(rate) = self.parse(key, value, str::parse) else { return };
+        let number = event.map_or(0, |_| rules.events.len() + 1);
+        let id = RuleId::try_from(self.index << 16 | number).unwrap_or(RuleId::MAX);
+        let rule = Rule { id, name: event.unwrap_or_default().to_owned(), rate };
+        match event {
+            Some(event) => rules.events.push((event.to_owned(), rule)),
+            None => rules.general = Some(rule),
+        }
+    }
+
+    /// Names the rules by pattern and event, which no pattern can be mistaken in: it holds no white space.
+    fn finish_rules(&mut self, namespace: &mut Namespace, has_scope: bool) {
+        let Namespace { pattern, events, rules, .. } = namespace;
+        let all = rules.general.iter_mut().chain(rules.events.iter_mut().map(|(_, rule)| rule));
+        all.for_each(|rule| rule.name = format!("{pattern} {}", rule.name));
+        let unknown = |event: &&String| events.as_ref().is_some_and(|events| !events.contains(event));
+        if let Some(event) = rules.events.iter().map(|(event, _)| event).find(unknown) {
+            self.fault(&format!("rates.{event}"), "is none of the `events` that may be published here");
+        }
+        if has_scope && rules.general.is_none() && rules.events.is_empty() {
+            self.fault("rate_scope", "needs `rate` or `rates`");
+        }
     }
 
     /// A table of roles and what each grants, or a list of roles that grant everything.
@@ -96,6 +144,28 @@ impl Reader {
             }
         }
         roles
+    }
+
+    fn hooks(&mut self, value: &Value) -> Asks {
+        let mut asks = Asks::default();
+        for word in self.words("hooks", value).unwrap_or_default() {
+            match word.as_str() {
+                "subscribe" => asks.subscribe = true,
+                "publish" => asks.publish = true,
+                _ => self.fault("hooks", &format!("`{word}`: subscribe or publish")),
+            }
+        }
+        asks
+    }
+
+    /// A table of events and the file of each one's schema.
+    fn schemas(&mut self, table: &Map<String, Value>) -> Vec<(String, Schema)> {
+        let read = |path: &str| Schema::read(Path::new(path));
+        let one = |(event, value): (&String, &Value)| {
+            let schema = self.parse(&format!("schemas.{event}"), value, read)?;
+            Some((event.clone(), schema))
+        };
+        table.iter().filter_map(one).collect()
     }
 
     fn words(&mut self, key: &str, value: &Value) -> Option<Vec<String>> {

@@ -1,15 +1,20 @@
 //! The settings that lead to Redis: one server, or sentinels that know which one.
 
 use super::settings::Settings;
-use link::{LinkConfig, SentinelConfig};
+use link::{LinkConfig, LinkTls, SentinelConfig};
 
 /// Reads and checks it; `None` keeps everything in memory.
 pub(super) fn read(s: &mut Settings) -> Option<LinkConfig> {
-    let url = s.secret("redis.url", "redis.url_file", "redis://host:port; none: one node, everything in its memory");
+    let url = s.secret(
+        "redis.url",
+        "redis.url_file",
+        "redis://user:password@host:port, or rediss:// for TLS; none: one node, all in its memory",
+    );
     let mode = "single, or sentinel: redis.url names the sentinels, separated by commas";
     let uses_sentinels = s.get("redis.mode", "single", mode, check_mode);
     let prefix = s.get("redis.prefix", LinkConfig::DEFAULT_PREFIX, "goes before every key and topic", check_prefix);
     let sentinel = read_sentinel(s);
+    let tls = read_tls(s);
     let uses_sentinels = uses_sentinels?;
     let Some(url) = url else {
         if uses_sentinels {
@@ -19,12 +24,15 @@ pub(super) fn read(s: &mut Settings) -> Option<LinkConfig> {
         }
         return None;
     };
-    let is_address = ["redis://", "redis+unix://", "unix://"].iter().any(|scheme| url.starts_with(scheme));
+    let is_address = ["redis://", "rediss://", "redis+unix://", "unix://"].iter().any(|scheme| url.starts_with(scheme));
     if !uses_sentinels && !is_address {
-        s.fault("redis.url (GW_REDIS__URL): an address begins with redis:// or unix://".to_owned());
+        s.fault("redis.url (GW_REDIS__URL): an address begins with redis://, rediss:// or unix://".to_owned());
         return None;
     }
-    let config = LinkConfig { url, prefix: prefix?, sentinel: sentinel.filter(|_| uses_sentinels) };
+    if !tls.is_empty() && !url.contains("rediss://") {
+        s.fault("redis.tls.…: without rediss:// in redis.url (GW_REDIS__URL) there is no TLS".to_owned());
+    }
+    let config = LinkConfig { url, prefix: prefix?, sentinel: sentinel.filter(|_| uses_sentinels), tls };
     if let Err(fault) = config.check() {
         s.fault(format!("redis.url (GW_REDIS__URL): {fault}"));
     }
@@ -43,6 +51,23 @@ fn read_sentinel(s: &mut Settings) -> Option<SentinelConfig> {
         "the sentinels' own password, where they ask for one",
     );
     Some(SentinelConfig { master: master?, username, password })
+}
+
+fn read_tls(s: &mut Settings) -> LinkTls {
+    let read = |path: &str| match path {
+        "" => Ok(None),
+        path => std::fs::read(path).map(Some).map_err(|error| format!("cannot read {path}: {error}")),
+    };
+    s.refuse_empty("redis.tls.ca_file");
+    let authorities = "a PEM file of the authorities that are trusted for rediss://, in place of the public ones";
+    let authorities = s.get("redis.tls.ca_file", "", authorities, read).flatten();
+    let cert = "a PEM file with a certificate of the gateway's own, for a Redis that asks for one";
+    let cert = s.get("redis.tls.cert_file", "", cert, read).flatten();
+    let key = s.get("redis.tls.key_file", "", "a PEM file with its private key", read).flatten();
+    if cert.is_some() != key.is_some() {
+        s.fault("redis.tls.cert_file and redis.tls.key_file: one is of no use without the other".to_owned());
+    }
+    LinkTls { authorities, own: cert.zip(key) }
 }
 
 /// True for sentinels.

@@ -242,6 +242,7 @@ fn rules_of_a_namespace_are_read_as_they_are_printed() {
     let again = load(&printed).expect("what was printed");
     assert_eq!(again.policy.namespaces().iter().map(|n| format!("{n}\n")).collect::<String>(), printed);
     let wrong = "[[namespace]]\npattern = \"{user}\"\nroles = \"staff\"\nevents = \"a\"\nread_history = \"me\"\n\
+                 schema = \"/nowhere\"\nschemas.move = \"/nowhere\"\n\
                  [[namespace]]\npattern = \"a\"\nroles.staff = [\"fly\"]\n";
     let error = load(wrong).expect_err("faults").to_string();
     for part in [
@@ -249,8 +250,73 @@ fn rules_of_a_namespace_are_read_as_they_are_printed() {
         "namespace 1: roles: is a list",
         "namespace 1: events: is a list",
         "namespace 1: read_history: `me`",
+        "namespace 1: schema: cannot read /nowhere",
+        "namespace 1: schemas.move: cannot read /nowhere",
         "namespace 2: roles.staff: `fly`",
     ] {
         assert!(error.contains(part), "{part:?} is not in:\n{error}");
+    }
+}
+
+#[test]
+fn what_belongs_to_the_edge_is_told_where_a_half_of_it_is_missing() {
+    let fault = |overrides: &[&str]| Config::from_overrides(overrides).expect_err("a fault").to_string();
+    assert!(fault(&["tls.cert=/cert.pem"]).contains("tls.key (GW_TLS__KEY)"));
+    assert!(fault(&["tls.key=/key.pem"]).contains("tls.cert (GW_TLS__CERT)"));
+    let missing = fault(&["tls.cert=/nowhere/cert.pem", "tls.key=/nowhere/key.pem"]);
+    assert!(missing.contains("tls.cert (GW_TLS__CERT): cannot read /nowhere/cert.pem"), "{missing}");
+    assert!(fault(&["proxy_protocol=true"]).contains("trusted_proxies"));
+    let ca = concat!("redis.tls.ca_file=", env!("CARGO_MANIFEST_DIR"), "/tests/keys/ca.pem");
+    assert!(fault(&["redis.url=redis://localhost", ca]).contains("rediss://"));
+    assert!(Config::from_overrides(&["redis.url=rediss://localhost", ca]).is_ok());
+    let insecure = fault(&["redis.url=rediss://:s3cret@localhost/#insecure"]);
+    assert!(insecure.contains("redis.tls.ca_file") && !insecure.contains("s3cret"), "{insecure}");
+}
+
+#[test]
+fn a_namespace_says_how_fast_may_be_published_in_it() {
+    let file = file(
+        "[[namespace]]\npattern = \"room:*\"\nrate = \"5/s burst 10\"\nrates.Typing = \"2/s\"\nrates.\"a.b\" = \"1/m\"\n\
+         rate_scope = \"cluster\"\n[[namespace]]\npattern = \"*\"\n",
+    );
+    let config = Config::load(&Sources { file: Some(file.path()), environment: environment(&[]), overrides: vec![] })
+        .expect("namespaces");
+    let namespace = config.policy.namespace("room:1").expect("a namespace");
+    let name = |event| namespace.rules.of(event).map(|rule| (rule.name.as_str(), rule.rate.to_string()));
+    assert_eq!(name(None), Some(("room:* ", "5/s burst 10".to_owned())));
+    assert_eq!(name(Some("Typing")), Some(("room:* Typing", "2/s burst 2".to_owned())));
+    assert_eq!(name(Some("a.b")).map(|(name, _)| name), Some("room:* a.b"));
+    assert!(namespace.rules.needs_cluster());
+    let ids: std::collections::HashSet<_> =
+        [None, Some("Typing"), Some("a.b")].map(|event| namespace.rules.of(event).expect("a rule").id).into();
+    assert_eq!(ids.len(), 3);
+    for line in ["rate = \"5/s burst 10\"", "rates.\"Typing\" = \"2/s burst 2\"", "rate_scope = \"cluster\""] {
+        assert!(namespace.to_string().contains(line), "{line} is missing in {namespace}");
+    }
+    let open = config.policy.namespace("other").expect("a namespace");
+    assert!(open.rules.of(Some("Typing")).is_none() && !open.rules.needs_cluster());
+}
+
+#[test]
+fn rates_that_cannot_be_are_told() {
+    let file = file(
+        "[[namespace]]\npattern = \"a\"\nevents = [\"message\"]\nrates.typing = \"2/s\"\nrate = \"fast\"\n\
+         [[namespace]]\npattern = \"b\"\nrate_scope = \"cluster\"\n[[namespace]]\npattern = \"c\"\nrate_scope = \"world\"\n",
+    );
+    let sources = Sources {
+        file: Some(file.path()),
+        environment: environment(&[]),
+        overrides: vec!["limits.handshakes_per_address=0".into(), "limits.connections_per_user=0".into()],
+    };
+    let text = Config::load(&sources).expect_err("faults").to_string();
+    for part in [
+        "namespace 1: rates.typing: is none of the `events`",
+        "namespace 1: rate: `fast` is not a rate",
+        "namespace 2: rate_scope: needs `rate` or `rates`",
+        "namespace 3: rate_scope: `world`: connection or cluster",
+        "limits.handshakes_per_address (GW_LIMITS__HANDSHAKES_PER_ADDRESS): `0` is not a rate",
+        "limits.connections_per_user (GW_LIMITS__CONNECTIONS_PER_USER): `0` is not a number above 0",
+    ] {
+        assert!(text.contains(part), "{part} is missing in\n{text}");
     }
 }

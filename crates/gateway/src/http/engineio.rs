@@ -1,6 +1,8 @@
 //! `/socket.io/`: sessions of Engine.IO, opened and served by requests that may come to any node.
 
-use super::handshake::{Wanted, check, upgrade};
+use super::address::client_address;
+use super::cors::Cors;
+use super::handshake::{Wanted, check, too_many_handshakes, upgrade};
 use super::origin::is_allowed;
 use super::probe::{Target, probe};
 use super::refusal::{Refused, refuse_for_now, refuse_until};
@@ -8,13 +10,15 @@ use super::shown::{query, token};
 use super::{Body, HTTP_TIMEOUT, Visit, answer};
 use crate::engine::{Engine, Polling, parse_sid};
 use crate::local::connection::Opened;
+use crate::metrics::Limit;
 use crate::node::parse_client_id;
+use crate::places::network;
 use crate::session::{Phase, Session};
 use crate::socket::Socket;
 use crate::socketio::{Answered, calls, open, secrets};
 use crate::worker::adopt;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use protocol::dialect::Dialect;
@@ -35,8 +39,10 @@ const MARK_BYTES_MAX: usize = 64;
 pub(super) async fn serve(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
     let uri = request.uri();
     let transport = query(uri, "transport");
+    let origins = &visit.local.node.config.http.origins;
+    let cors = Cors::of(origins, request.headers(), visit.is_tls);
     if request.method() == Method::OPTIONS {
-        return with_cors(visit, request.headers(), answer(StatusCode::NO_CONTENT, "text/plain", Bytes::new()));
+        return cors.told(cors.preflight("GET, POST"));
     }
     let is_stream = match transport.as_deref() {
         Some("polling") => false,
@@ -56,8 +62,7 @@ pub(super) async fn serve(visit: &Rc<Visit>, request: Request<Incoming>) -> Resp
     if is_stream {
         return stream(visit, request, target).await;
     }
-    let headers = request.headers().clone();
-    if !is_allowed(&visit.local.node.config.http.origins, &headers) {
+    if !is_allowed(origins, request.headers(), visit.is_tls) {
         return refused(Answered::Forbidden);
     }
     let response = match target {
@@ -65,7 +70,7 @@ pub(super) async fn serve(visit: &Rc<Visit>, request: Request<Incoming>) -> Resp
         None => open_session(visit, &request).await,
         Some(target) => ask(visit, request, target).await,
     };
-    with_cors(visit, &headers, response)
+    cors.told(response)
 }
 
 fn refused(refusal: Answered) -> Response<Body> {
@@ -76,20 +81,6 @@ fn into_http(response: forward::Response, content_type: &'static str) -> Respons
     let status = StatusCode::from_u16(response.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
     let mut response = answer(status, content_type, response.body);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-/// Pages of other origins may read the answers, if they may connect at all.
-fn with_cors(visit: &Visit, headers: &HeaderMap, mut response: Response<Body>) -> Response<Body> {
-    let Some(origin) = headers.get(header::ORIGIN) else { return response };
-    if is_allowed(&visit.local.node.config.http.origins, headers) {
-        let into = response.headers_mut();
-        into.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        into.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-        into.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
-        into.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type"));
-        into.insert(header::VARY, HeaderValue::from_static("origin"));
-    }
     response
 }
 
@@ -115,8 +106,14 @@ async fn open_session(visit: &Rc<Visit>, request: &Request<Incoming>) -> Respons
     let node = visit.local.node.clone();
     let full = "this node holds as many connections as it may\n";
     let Some(mut place) = node.places.take().filter(|place| !place.is_spare() && !visit.is_spare) else {
+        node.metrics.limits.reached(Limit::Connections);
         return refuse_for_now(StatusCode::SERVICE_UNAVAILABLE, full);
     };
+    let address = client_address(visit.peer.ip(), request.headers(), &node.config.http.trusted_proxies);
+    if let Some(Err(wait)) = node.handshakes.as_ref().map(|handshakes| handshakes.take(&network(address))) {
+        node.metrics.limits.reached(Limit::HandshakesPerAddress);
+        return too_many_handshakes(wait);
+    }
     let entry = match node.admission.enter() {
         Ok(entry) => entry,
         Err(retry_after_s) => {
@@ -125,8 +122,9 @@ async fn open_session(visit: &Rc<Visit>, request: &Request<Incoming>) -> Respons
             return refuse_until(StatusCode::SERVICE_UNAVAILABLE, text, retry_after_s);
         }
     };
-    let identity = match check(visit, request, &mut place).await {
-        Ok(identity) => identity.map(Arc::new),
+    let dialect = dialect(visit);
+    let (identity, visitor) = match check(visit, request, &dialect, address, &mut place).await {
+        Ok((identity, visitor)) => (identity.map(Arc::new), visitor),
         Err(refused) => return refused.answer(),
     };
     let Some(mut engine) = engine(visit, request.uri().path()) else {
@@ -138,10 +136,11 @@ async fn open_session(visit: &Rc<Visit>, request: &Request<Incoming>) -> Respons
     engine.polling = Some(Box::new(Polling { shown: token.clone(), token, user, ..Polling::default() }));
     let opened = Opened {
         socket: Socket::piped(),
-        dialect: dialect(visit),
+        dialect,
         session: Session::new(Phase::Connecting, identity),
         place,
         engine: Some(engine),
+        visitor,
         #[cfg(feature = "echo")]
         is_echo: false,
     };

@@ -7,8 +7,11 @@ use super::shown::{offered, percent_decoded, query, token};
 use super::{Body, Visit};
 use crate::auth::{AuthError, Identity};
 use crate::engine::Engine;
+use crate::hooks::{Denial, Visitor};
 use crate::local::connection::Opened;
-use crate::places::Place;
+use crate::metrics::Limit;
+use crate::node::Node;
+use crate::places::{Place, network};
 use crate::session::{Phase, Session};
 use crate::socket::Socket;
 use crate::socketio::{open, say};
@@ -20,20 +23,26 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use protocol::dialect::{Dialect, raw::Raw};
-use protocol::{Channel, CloseCode};
+use protocol::{Channel, CloseCode, ErrorCode};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 /// How long the stream may take to be handed over after the answer.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// `GET /ws`.
+/// Those of one address who come too fast are spread over so many seconds, a `Retry-After` being whole ones.
+const RETRY_SPREAD_S: u32 = 3;
+
+/// `GET /ws`: in the first native dialect that is offered, or in JSON.
 pub(super) async fn native(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
-    upgrade(visit, request, Wanted::dialect(Dialect::Json)).await
+    let dialect = offered(request.headers()).find_map(Dialect::native).unwrap_or(Dialect::Json);
+    upgrade(visit, request, Wanted::dialect(dialect)).await
 }
 
 /// `GET /raw/{channel}`.
@@ -56,7 +65,7 @@ pub(super) async fn echo(visit: &Rc<Visit>, request: Request<Incoming>) -> Respo
 }
 
 /// What becomes of a stream that is for a session which is there already.
-pub(super) type Probing = Box<dyn FnOnce(Rc<Visit>, TcpStream, Bytes, Place) -> LocalBoxFuture<'static, ()>>;
+pub(super) type Probing = Box<dyn FnOnce(Rc<Visit>, Socket, Bytes, Place) -> LocalBoxFuture<'static, ()>>;
 
 /// What a handshake leads to.
 pub(super) struct Wanted {
@@ -88,13 +97,25 @@ pub(super) async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, w
     if let Some(refusal) = not_an_upgrade(&request) {
         return refusal;
     }
+    let unfinished = visit.unfinished.take();
+    if visit.is_spare && unfinished.is_none() {
+        let text = "too many streams from this address have yet to shake hands (limits.unfinished_per_address)\n";
+        return refuse_for_now(StatusCode::TOO_MANY_REQUESTS, text);
+    }
     if visit.is_spare {
+        visit.local.node.metrics.limits.reached(Limit::Connections);
         return refuse_for_now(StatusCode::SERVICE_UNAVAILABLE, "this node holds as many connections as it may\n");
     }
     let Some(mut place) = visit.place.take() else {
         return refuse(StatusCode::BAD_REQUEST, "one upgrade a connection\n");
     };
     let node = visit.local.node.clone();
+    let address = client_address(visit.peer.ip(), request.headers(), &node.config.http.trusted_proxies);
+    if let Some(Err(wait)) = node.handshakes.as_ref().map(|handshakes| handshakes.take(&network(address))) {
+        visit.place.set(Some(place));
+        node.metrics.limits.reached(Limit::HandshakesPerAddress);
+        return too_many_handshakes(wait);
+    }
     // Before anything that costs more, and for browsers too, although they see no status: a close costs an upgrade.
     let entry = match node.admission.enter() {
         Ok(entry) => entry,
@@ -104,12 +125,14 @@ pub(super) async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, w
         visit.place.set(Some(place));
         return malformed();
     };
-    let (session, close) = match check(visit, &request, &mut place).await {
+    let (session, visitor, close) = match check(visit, &request, &wanted.dialect, address, &mut place).await {
         // Who enters a namespace is known by its CONNECT.
-        Ok(identity) if wanted.engine.is_some() => (Session::new(Phase::Connecting, identity.map(Arc::new)), None),
-        Ok(identity) => (session(visit, identity), None),
+        Ok((identity, visitor)) if wanted.engine.is_some() => {
+            (Session::new(Phase::Connecting, identity.map(Arc::new)), visitor, None)
+        }
+        Ok((identity, visitor)) => (session(visit, identity), visitor, None),
         Err(refused) if refused.is_told_by_close(is_browser(&request), is_proxied(visit)) => {
-            (Session::new(Phase::Connecting, None), Some(refused.close))
+            (Session::new(Phase::Connecting, None), None, Some(refused.close))
         }
         Err(refused) => {
             visit.place.set(Some(place));
@@ -123,7 +146,7 @@ pub(super) async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, w
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, name);
     }
     let upgraded = hyper::upgrade::on(&mut request);
-    tokio::task::spawn_local(hand_over(visit.clone(), upgraded, place, session, wanted, close));
+    tokio::task::spawn_local(hand_over(visit.clone(), upgraded, place, session, visitor, wanted, close));
     response
 }
 
@@ -154,6 +177,14 @@ fn not_now(visit: &Visit, place: Place, retry_after_s: u32) -> Response<Body> {
     refuse_until(StatusCode::SERVICE_UNAVAILABLE, text, retry_after_s)
 }
 
+/// More come from one address than it may send. Before the token is looked at, so that guessing is bounded too, and for
+/// browsers in no other words: the upgrade that a close needs is what is to be spared.
+pub(super) fn too_many_handshakes(wait: Duration) -> Response<Body> {
+    let text = "handshakes come faster than one address may send them (limits.handshakes_per_address)\n";
+    let wait_s = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+    refuse_until(StatusCode::TOO_MANY_REQUESTS, text, wait_s.saturating_add(fastrand::u32(..RETRY_SPREAD_S)))
+}
+
 fn is_browser(request: &Request<Incoming>) -> bool {
     request.headers().contains_key(header::ORIGIN)
 }
@@ -167,33 +198,46 @@ async fn hand_over(
     upgraded: hyper::upgrade::OnUpgrade,
     place: Place,
     session: Session,
+    visitor: Option<Box<Visitor>>,
     wanted: Wanted,
     close: Option<CloseCode>,
 ) {
     // A client that went away in between is no fault.
     let Ok(Ok(upgraded)) = timeout(UPGRADE_TIMEOUT, upgraded).await else { return };
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else { return };
-    let stream = parts.io.into_inner();
+    let Some((socket, early)) = taken_back(upgraded) else { return };
     if let (Some(probing), None) = (wanted.probing, close) {
-        return probing(visit, stream, parts.read_buf, place).await;
+        return probing(visit, socket, early, place).await;
     }
     let is_session = wanted.engine.is_some() && close.is_none();
     let opened = Opened {
-        socket: Socket::new(stream),
+        socket,
         dialect: wanted.dialect,
         session,
         place,
         engine: wanted.engine,
+        visitor,
         #[cfg(feature = "echo")]
         is_echo: wanted.is_echo,
     };
     if !is_session {
-        adopt(&visit.local, opened, &parts.read_buf, close);
+        adopt(&visit.local, opened, &early, close);
         return;
     }
     let connection = adopt(&visit.local, opened, &[], None);
     say(&visit.local, &connection, &open(&visit.local, &connection, false));
-    feed(&visit.local, &connection, &parts.read_buf);
+    feed(&visit.local, &connection, &early);
+}
+
+/// The stream as it was before hyper had it, and what hyper has read of it beyond the request.
+fn taken_back(upgraded: hyper::upgrade::Upgraded) -> Option<(Socket, Bytes)> {
+    match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => Some((Socket::plain(parts.io.into_inner()), parts.read_buf)),
+        Err(upgraded) => {
+            let parts = upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>().ok()?;
+            let (stream, session) = parts.io.into_inner().into_inner();
+            Some((Socket::tls(stream, session), parts.read_buf))
+        }
+    }
 }
 
 fn session(visit: &Visit, identity: Option<Identity>) -> Session {
@@ -202,26 +246,69 @@ fn session(visit: &Visit, identity: Option<Identity>) -> Session {
     Session::new(phase, identity.map(Arc::new))
 }
 
-/// Readiness, Origin, address, token: who this is, if the handshake says.
+/// Who this is, if the handshake says, and where it comes from, if that is to be known later.
+pub(super) type Known = (Option<Identity>, Option<Box<Visitor>>);
+
+/// Readiness, Origin, address, token, and what the application says to it.
 pub(super) async fn check(
     visit: &Visit,
     request: &Request<Incoming>,
+    dialect: &Dialect,
+    address: IpAddr,
     place: &mut Place,
-) -> Result<Option<Identity>, Refused> {
+) -> Result<Known, Refused> {
     let node = &visit.local.node;
     if !node.takes_connections() {
         let text = "this node takes no connections now\n";
         return Err(Refused { status: StatusCode::SERVICE_UNAVAILABLE, text, close: CloseCode::OverCapacity });
     }
-    if !is_allowed(&node.config.http.origins, request.headers()) {
+    if !is_allowed(&node.config.http.origins, request.headers(), visit.is_tls) {
         let text = "pages of this Origin may not connect (origins)\n";
         return Err(Refused { status: StatusCode::FORBIDDEN, text, close: CloseCode::Forbidden });
     }
-    let address = client_address(visit.peer.ip(), request.headers(), &node.config.http.trusted_proxies);
     if node.places.assign(place, address).is_err() {
+        node.metrics.limits.reached(Limit::ConnectionsPerAddress);
         let text = "this address holds as many connections as it may (limits.connections_per_address)\n";
         return Err(Refused { status: StatusCode::TOO_MANY_REQUESTS, text, close: CloseCode::OverCapacity });
     }
+    let identity = identify(node, request).await?;
+    let channel = match dialect {
+        Dialect::Raw(raw) => Some(raw.channel.clone()),
+        _ => None,
+    };
+    let from = || Visitor::new(dialect.name(), channel, address, request.headers());
+    let visitor = node.hooks.visitor(request.headers(), from);
+    let identity = match &visitor {
+        // Whoever has yet to show a token is asked about then.
+        Some(visitor) if identity.is_some() || node.config.auth.anonymous => {
+            node.hooks.connect(visitor, identity, false).await.map_err(|denial| denied(&denial))?
+        }
+        _ => identity,
+    };
+    if let Some(identity) = &identity
+        && node.places.assign_user(place, &identity.user).is_err()
+    {
+        node.metrics.limits.reached(Limit::ConnectionsPerUser);
+        let text = "this user has as many connections here as a user may (limits.connections_per_user)\n";
+        return Err(Refused { status: StatusCode::TOO_MANY_REQUESTS, text, close: CloseCode::OverCapacity });
+    }
+    Ok((identity, visitor))
+}
+
+fn denied(denial: &Denial) -> Refused {
+    let (status, text, close) = match denial.code {
+        ErrorCode::Unavailable => {
+            (StatusCode::SERVICE_UNAVAILABLE, "the application cannot be asked now\n", CloseCode::OverCapacity)
+        }
+        ErrorCode::Unauthenticated => {
+            (StatusCode::UNAUTHORIZED, "the application does not know who this is\n", CloseCode::Unauthenticated)
+        }
+        _ => (StatusCode::FORBIDDEN, "the application does not let this in\n", CloseCode::Forbidden),
+    };
+    Refused { status, text, close }
+}
+
+async fn identify(node: &Node, request: &Request<Incoming>) -> Result<Option<Identity>, Refused> {
     let Some(token) = token(&node.config.auth, request.headers(), request.uri())? else { return Ok(None) };
     node.auth.identify_waiting(&token).await.map(Some).map_err(|error| {
         tracing::debug!(%error, "a token was refused at the handshake");

@@ -1,17 +1,26 @@
 //! The public port: HTTP requests, and the handshakes that turn them into connections.
 
 mod address;
+mod arrival;
+mod cors;
 mod engineio;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod handshake;
 mod origin;
 mod pages;
 mod probe;
+mod proxy_protocol;
 mod refusal;
 mod shown;
 
 use crate::local::Local;
-use crate::places::Place;
+use crate::metrics::Limit;
+use crate::places::{Place, Unfinished};
+use address::is_trusted;
+use arrival::{Failure, Stream, arrive};
 use bytes::Bytes;
+use cors::Cors;
 use futures_util::future::{FutureExt, LocalBoxFuture};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -19,15 +28,16 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ipnet::IpNet;
-use origin::AllowedOrigin;
+pub use origin::AllowedOrigin;
 use refusal::refuse;
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// The largest head of a request: request line and headers.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
@@ -43,10 +53,14 @@ const MAX_HEADERS: usize = 64;
 pub struct HttpConfig {
     /// Whose pages may connect; none: the same host.
     pub origins: Vec<AllowedOrigin>,
-    /// Whose X-Forwarded-For is believed.
+    /// Whose X-Forwarded-For is believed, and who may speak the PROXY protocol.
     pub trusted_proxies: Vec<IpNet>,
-    /// By when a request's head must have arrived.
+    /// Every connection begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
+    /// By when a request's head must have arrived, the handshake of TLS before it included.
     pub header_timeout: Duration,
+    /// Told to browsers over this node's own TLS: so long they come by HTTPS only.
+    pub hsts: Duration,
 }
 
 type Body = Full<Bytes>;
@@ -57,6 +71,9 @@ struct Visit {
     peer: SocketAddr,
     place: Cell<Option<Place>>,
     is_spare: bool,
+    /// Until it is upgraded; none where its address has too many such.
+    unfinished: Cell<Option<Unfinished>>,
+    is_tls: bool,
     /// Until when the stream may speak HTTP.
     deadline: Cell<Instant>,
 }
@@ -71,44 +88,110 @@ impl Visit {
 /// Serves one accepted stream until it ends or is upgraded.
 pub fn front(local: Rc<Local>, stream: TcpStream, peer: SocketAddr, place: Place) -> LocalBoxFuture<'static, ()> {
     async move {
-        let header_timeout = local.node.config.http.header_timeout;
-        let is_spare = place.is_spare();
+        let limit = local.node.config.http.header_timeout;
+        let began = Instant::now();
+        let Some((place, unfinished)) = begin(&local, peer, place) else { return };
+        let arrived = timeout(limit, arrive(&local.node, stream, peer)).await.unwrap_or(Err(Failure::Late));
+        let arrived = match arrived {
+            Ok(arrived) => arrived,
+            Err(failure) => return local.node.metrics.arrival_failure(failure.as_str()),
+        };
+        // Whom a proxy names is counted from here on.
+        let begun = begin_named(&local, peer, arrived.peer, place, unfinished);
+        let Some((place, unfinished)) = begun else { return };
+        // One deadline for all that comes before the first request.
+        let left = limit.saturating_sub(began.elapsed());
+        let (is_spare, is_tls) = (place.is_spare(), matches!(arrived.stream, Stream::Tls(_)));
+        let (place, unfinished) = (Cell::new(Some(place)), Cell::new(unfinished));
         let deadline = Cell::new(Instant::now() + HTTP_TIMEOUT);
-        let visit = Rc::new(Visit { local, peer, is_spare, place: Cell::new(Some(place)), deadline });
-        let serving = visit.clone();
-        let service = service_fn(move |request| {
-            let visit = serving.clone();
-            async move { Ok::<_, Infallible>(route(&visit, request).await) }
-        });
-        let connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            // Whoever found no place is answered once.
-            .keep_alive(!is_spare)
-            .header_read_timeout(header_timeout)
-            .max_buf_size(MAX_HEAD_BYTES)
-            .max_headers(MAX_HEADERS)
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades();
-        let mut connection = std::pin::pin!(connection);
-        // Ends with the upgrade, so it bounds only HTTP: a peer that keeps asking, or does not read the answers.
-        while visit.deadline.get() > Instant::now() {
-            tokio::select! {
-                ended = &mut connection => {
-                    // What a stranger's HTTP can do wrong has been answered by hyper; there is nobody else to tell.
-                    let _ = ended.inspect_err(|error| tracing::debug!(%error, "an HTTP connection ended badly"));
-                    return;
-                }
-                // It may have been extended meanwhile, by a poll that is held.
-                () = sleep_until(visit.deadline.get()) => {}
+        let visit = Visit { local, peer: arrived.peer, is_spare, is_tls, place, unfinished, deadline };
+        match arrived.stream {
+            Stream::Plain(stream) => serve(Rc::new(visit), stream, left, route).await,
+            Stream::Tls(stream) => serve(Rc::new(visit), *stream, left, route).await,
+            Stream::NotTls(stream) => {
+                visit.local.node.metrics.arrival_failure(Failure::NotTls.as_str());
+                // As one who is answered once.
+                serve(Rc::new(Visit { is_spare: true, ..visit }), stream, left, not_tls).await;
             }
         }
     }
     .boxed_local()
 }
 
+/// Counts the stream among those of its address that have yet to shake hands; one too many is refused in a spare place, or
+/// dropped if there is none. Our own proxies speak for many.
+fn begin(local: &Local, peer: SocketAddr, place: Place) -> Option<(Place, Option<Unfinished>)> {
+    if is_trusted(peer.ip(), &local.node.config.http.trusted_proxies) {
+        return Some((place, Some(Unfinished::default())));
+    }
+    match local.node.places.begin(peer.ip()) {
+        Ok(unfinished) => Some((place, Some(unfinished))),
+        Err(_) => {
+            local.node.metrics.limits.reached(Limit::UnfinishedPerAddress);
+            let spare = local.node.places.take_spare(place);
+            if spare.is_none() {
+                local.node.metrics.streams_dropped.inc();
+            }
+            Some((spare?, None))
+        }
+    }
+}
+
+/// The same for whom a proxy named.
+fn begin_named(
+    local: &Local,
+    peer: SocketAddr,
+    named: SocketAddr,
+    place: Place,
+    unfinished: Option<Unfinished>,
+) -> Option<(Place, Option<Unfinished>)> {
+    if named == peer { Some((place, unfinished)) } else { begin(local, named, place) }
+}
+
+async fn serve<S, A>(visit: Rc<Visit>, stream: S, header_timeout: Duration, answer: A)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: AsyncFn(&Rc<Visit>, Request<Incoming>) -> Response<Body> + Copy + 'static,
+{
+    let is_spare = visit.is_spare;
+    let serving = visit.clone();
+    let service = service_fn(move |request| {
+        let visit = serving.clone();
+        async move { Ok::<_, Infallible>(answer(&visit, request).await) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        // Whoever found no place is answered once.
+        .keep_alive(!is_spare)
+        .header_read_timeout(header_timeout)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    // Ends with the upgrade, so it bounds only HTTP: a peer that keeps asking, or does not read the answers.
+    while visit.deadline.get() > Instant::now() {
+        tokio::select! {
+            ended = &mut connection => {
+                // What a stranger's HTTP can do wrong has been answered by hyper; there is nobody else to tell.
+                let _ = ended.inspect_err(|error| tracing::debug!(%error, "an HTTP connection ended badly"));
+                return;
+            }
+            // It may have been extended meanwhile, by a poll that is held.
+            () = sleep_until(visit.deadline.get()) => {}
+        }
+    }
+}
+
+/// Plain HTTP where TLS is spoken.
+async fn not_tls(_: &Rc<Visit>, _: Request<Incoming>) -> Response<Body> {
+    refuse(StatusCode::BAD_REQUEST, "this port speaks TLS: come by https:// or wss://\n")
+}
+
 async fn route(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
     let path = request.uri().path();
-    let response = match path {
+    let http = &visit.local.node.config.http;
+    let mut response = match path {
         "/ws" => handshake::native(visit, request).await,
         #[cfg(feature = "echo")]
         "/echo" => handshake::echo(visit, request).await,
@@ -118,11 +201,20 @@ async fn route(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> 
         #[cfg(feature = "echo")]
         "/engine.io/" => engineio::serve(visit, request).await,
         _ if path.starts_with("/raw/") => handshake::raw(visit, request).await,
-        _ if !matches!(*request.method(), Method::GET | Method::HEAD) => {
-            refuse(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n")
+        _ => {
+            let cors = Cors::of(&http.origins, request.headers(), visit.is_tls);
+            cors.told(match *request.method() {
+                Method::GET | Method::HEAD => pages::page(path),
+                Method::OPTIONS => cors.preflight("GET, HEAD"),
+                _ if pages::is_there(path) => refuse(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here\n"),
+                _ => pages::page(path),
+            })
         }
-        _ => pages::page(path),
     };
+    if visit.is_tls && !http.hsts.is_zero() {
+        let max_age = HeaderValue::try_from(format!("max-age={}", http.hsts.as_secs()));
+        max_age.into_iter().for_each(|value| drop(response.headers_mut().insert("strict-transport-security", value)));
+    }
     let status = response.status();
     if status.is_client_error() || status.is_server_error() {
         visit.local.node.metrics.http_refusals.with_label_values(&[status.as_str()]).inc();

@@ -4,7 +4,7 @@ use super::refusal::refuse;
 use super::{Body, answer};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use rust_embed::RustEmbed;
+use rust_embed::{EmbeddedFile, RustEmbed};
 
 /// Pages load nothing from elsewhere and run only scripts that are files of this origin.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -14,13 +14,23 @@ const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src '
 #[folder = "web/"]
 struct Web;
 
-/// The page or file at a path.
-pub(super) fn page(path: &str) -> Response<Body> {
+/// Whether there is a page or file at a path.
+pub(super) fn is_there(path: &str) -> bool {
+    find(path).is_some()
+}
+
+fn find(path: &str) -> Option<(&str, EmbeddedFile)> {
     let name = match path {
         "/" => "index.html",
         other => other.trim_start_matches('/'),
     };
-    let Some(file) = Web::get(name).or_else(|| Web::get(&format!("{name}.html"))) else {
+    let file = Web::get(name).or_else(|| Web::get(&format!("{name}.html")))?;
+    Some((name, file))
+}
+
+/// The page or file at a path.
+pub(super) fn page(path: &str) -> Response<Body> {
+    let Some((name, file)) = find(path) else {
         return refuse(StatusCode::NOT_FOUND, "nothing is served at this path; connect to /ws, or see /\n");
     };
     let body = match file.data {
@@ -31,6 +41,10 @@ pub(super) fn page(path: &str) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(HeaderName::from_static("content-security-policy"), HeaderValue::from_static(CONTENT_POLICY));
     headers.insert(HeaderName::from_static("cache-control"), HeaderValue::from_static("no-cache"));
+    // No window that opened the page has a hold on it, and only pages that may read it (CORS) load a file of it.
+    for name in ["cross-origin-opener-policy", "cross-origin-resource-policy"] {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static("same-origin"));
+    }
     response
 }
 

@@ -17,10 +17,9 @@ use protocol::dialect::socketio::engine::{PROBE, PROBE_ANSWER, UPGRADE};
 use protocol::dialect::{Dialect, Incoming, Messages};
 use protocol::forward::{Ask, Request, Response, Secret};
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::sync::Arc;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// How much is read at a time: probes are small, and what follows them is read again where it belongs.
@@ -43,14 +42,14 @@ impl Target {
 
 /// A stream that is being tried.
 struct Tried {
-    stream: TcpStream,
+    stream: Socket,
     reader: Reader,
     limits: ReaderLimits,
     said: VecDeque<Said>,
 }
 
 /// Tries a stream, and hands it to its session or the session to it. A stream that is dropped is closed.
-pub(super) async fn probe(visit: Rc<Visit>, stream: TcpStream, early: Bytes, place: Place, target: Target) {
+pub(super) async fn probe(visit: Rc<Visit>, stream: Socket, early: Bytes, place: Place, target: Target) {
     let node = &visit.local.node;
     if target.ask(&visit, Ask::Probe, b"").await.status != 200 {
         return;
@@ -63,22 +62,24 @@ pub(super) async fn probe(visit: Rc<Visit>, stream: TcpStream, early: Bytes, pla
         target.ask(&visit, Ask::Probe, b"failed").await;
         return;
     }
-    if target.node == node.name {
-        hand_over(&visit, &target, tried);
-    } else {
-        take_session(&visit, &target, tried, place).await;
+    let worker = worker_of(target.number);
+    match tried.stream {
+        _ if target.node == node.name && worker == visit.local.index => {
+            let Tried { stream, reader, said, .. } = tried;
+            take_over(&visit.local, target.number, stream, reader, &Vec::from(said));
+        }
+        Socket::Plain(_) if target.node == node.name => hand_over(&visit, &target, worker, tried),
+        // Encryption stays with its thread: the session comes to it, as from another node.
+        _ => take_session(&visit, &target, tried, place).await,
     }
 }
 
 /// Gives the stream to the worker that has the session.
-fn hand_over(visit: &Visit, target: &Target, tried: Tried) {
+fn hand_over(visit: &Visit, target: &Target, worker: usize, tried: Tried) {
     let Tried { stream, reader, said, .. } = tried;
-    let Ok(stream) = stream.into_std() else { return };
+    let Some(stream) = stream.into_std() else { return };
     let handover = Handover { connection: target.number, stream, reader, messages: said.into() };
-    let (local, worker) = (&visit.local, worker_of(target.number));
-    if worker == local.index {
-        take_over(local, handover);
-    } else if let Some(inbox) = local.node.router.inboxes().get(worker) {
+    if let Some(inbox) = visit.local.node.router.inboxes().get(worker) {
         inbox.put(Item::Handover(Box::new(handover)));
     }
 }
@@ -96,11 +97,13 @@ async fn take_session(visit: &Rc<Visit>, target: &Target, tried: Tried, place: P
         None => None,
     };
     let opened = Opened {
-        socket: Socket::new(tried.stream),
+        socket: tried.stream,
         dialect: Dialect::SocketIo(local.node.config.socketio.rules.clone()),
         session: Session::new(phase_of(&moved), identity),
         place,
         engine: Some(Box::new(Engine::new(target.secret))),
+        // The application has been asked about it where it came first.
+        visitor: None,
         #[cfg(feature = "echo")]
         is_echo: false,
     };
@@ -161,11 +164,14 @@ impl Tried {
     async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             self.stream.writable().await?;
-            match self.stream.try_write(bytes) {
+            match self.stream.try_write(&[IoSlice::new(bytes)]) {
                 Ok(length) => bytes = &bytes[length..],
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }
+        }
+        while !self.stream.try_flush()? {
+            self.stream.writable().await?;
         }
         Ok(())
     }

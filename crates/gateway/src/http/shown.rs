@@ -25,19 +25,19 @@ pub(super) fn token(auth: &AuthConfig, headers: &HeaderMap, uri: &Uri) -> Result
     if !auth.query {
         return Ok(None);
     }
-    let tokens: Vec<String> = queries(uri, "token").map(|token| token.unwrap_or_else(|| "?".to_owned())).collect();
-    only_one(tokens.iter().map(String::as_str))
+    only_one(queries(uri, "token").map(|token| token.unwrap_or_else(|| "?".to_owned())))
 }
 
 /// Two different tokens in one place: which of them counts would be a matter of chance, and of who looks at it.
-fn only_one<'a>(tokens: impl Iterator<Item = &'a str>) -> Result<Option<String>, Refused> {
-    let mut tokens = tokens.filter(|token| !token.is_empty());
-    let first = tokens.next();
-    if tokens.any(|token| Some(token) != first) {
+fn only_one<T: AsRef<str>>(tokens: impl Iterator<Item = T>) -> Result<Option<String>, Refused> {
+    let mut tokens = tokens.filter(|token| !token.as_ref().is_empty());
+    let Some(first) = tokens.next() else { return Ok(None) };
+    // One after another: a head holds thousands of short ones.
+    if tokens.any(|token| token.as_ref() != first.as_ref()) {
         let text = "there are several tokens where one should be\n";
         return Err(Refused { status: StatusCode::UNAUTHORIZED, text, close: CloseCode::Unauthenticated });
     }
-    Ok(first.map(str::to_owned))
+    Ok(Some(first.as_ref().to_owned()))
 }
 
 /// The token of an `Authorization`; one that cannot be read is none that could be good.

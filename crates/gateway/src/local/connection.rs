@@ -2,7 +2,8 @@
 
 use super::timers::Tick;
 use crate::engine::Engine;
-use crate::limit::Bucket;
+use crate::hooks::Visitor;
+use crate::limit::Buckets;
 use crate::outbox::{Flushed, Outbox};
 use crate::places::Place;
 use crate::session::Session;
@@ -29,12 +30,15 @@ pub struct Connection {
     pub socket: Socket,
     /// The rest.
     pub state: RefCell<State>,
+    /// Where it comes from, if the application is asked who connects.
+    pub visitor: Option<Box<Visitor>>,
     /// Its reading task, to end it when its time is over.
     pub task: OnceCell<AbortHandle>,
     /// Every message is sent back as it is: for the conformance suite.
     #[cfg(feature = "echo")]
     pub is_echo: bool,
-    _place: Place,
+    /// Its place among the node's connections, and among its user's.
+    pub place: RefCell<Place>,
 }
 
 /// What changes in a connection's life.
@@ -46,8 +50,10 @@ pub struct State {
     pub reader: Reader,
     /// What has not left yet.
     pub outbox: Outbox,
-    /// How fast it may speak.
-    pub bucket: Bucket,
+    /// What the stream has taken from it and the kernel not from the stream: see [`Socket::unsent_bytes`].
+    pub unsent_bytes: usize,
+    /// How fast it may do what.
+    pub buckets: Buckets,
     /// Messages that could not be understood.
     pub bad_messages: u32,
     /// Timers.
@@ -68,6 +74,8 @@ pub struct State {
     pub drained: Option<Rc<Notify>>,
     /// How long after its close it was told to come back.
     pub away_ms: u32,
+    /// The application was told that it is there.
+    pub is_told: bool,
     /// Why it ended, once it has.
     pub ended: Option<CloseCode>,
     /// What a Socket.IO connection has beside all this.
@@ -90,6 +98,10 @@ pub struct Times {
     pub heard: Tick,
     /// When a ping went out, if nothing has been read since.
     pub pinged: Option<Tick>,
+    /// When a message last came.
+    pub spoke: Tick,
+    /// Since when the message, or else the frame, has been coming that is not finished.
+    pub message_began: Option<Tick>,
     /// By when the session must have left its phase (`Connecting` and `Closing`).
     pub phase_ends: Option<Tick>,
     /// When the token ends.
@@ -124,6 +136,8 @@ pub struct Opened {
     pub place: Place,
     /// Its session, if it speaks Socket.IO.
     pub engine: Option<Box<Engine>>,
+    /// See [`Connection::visitor`].
+    pub visitor: Option<Box<Visitor>>,
     /// See [`Connection::is_echo`].
     #[cfg(feature = "echo")]
     pub is_echo: bool,
@@ -131,12 +145,13 @@ pub struct Opened {
 
 impl Connection {
     /// A connection that has said and heard nothing yet.
-    pub fn new(number: u64, opened: Opened, bucket: Bucket, times: Times) -> Self {
+    pub fn new(number: u64, opened: Opened, buckets: Buckets, times: Times) -> Self {
         let state = State {
             session: opened.session,
             reader: Reader::default(),
             outbox: Outbox::default(),
-            bucket,
+            unsent_bytes: 0,
+            buckets,
             bad_messages: 0,
             times,
             is_dirty: false,
@@ -147,6 +162,7 @@ impl Connection {
             publishing: 0,
             drained: None,
             away_ms: 0,
+            is_told: false,
             ended: None,
             engine: opened.engine,
         };
@@ -154,11 +170,12 @@ impl Connection {
             number,
             dialect: opened.dialect,
             socket: opened.socket,
+            visitor: opened.visitor,
             state: RefCell::new(state),
             task: OnceCell::new(),
             #[cfg(feature = "echo")]
             is_echo: opened.is_echo,
-            _place: opened.place,
+            place: RefCell::new(opened.place),
         }
     }
 
@@ -186,7 +203,10 @@ impl Connection {
             written.bytes += taken as u64;
             Ok(taken)
         })?;
-        Ok((flushed, written))
+        // Also what the stream itself holds back has to leave before anybody may rest.
+        let has_left = flushed == Flushed::All && self.socket.try_flush()?;
+        self.state.borrow_mut().unsent_bytes = self.socket.unsent_bytes();
+        Ok((if has_left { Flushed::All } else { Flushed::Blocked }, written))
     }
 }
 

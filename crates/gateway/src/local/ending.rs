@@ -104,6 +104,7 @@ impl Local {
         let abrupt = {
             let mut state = connection.state.borrow_mut();
             state.outbox.clear();
+            state.unsent_bytes = 0;
             state.waiting.take().inspect(|waiting| waiting.done.notify_one());
             state.reader = Reader::default();
             self.recount(&mut state);
@@ -126,8 +127,14 @@ impl Local {
         }
     }
 
-    /// Hub, interest of the node, presence, gauges; the permit goes with the connection itself.
+    /// Its place among its user's, hub, interest of the node, presence, gauges; the permit goes with the connection itself.
     fn undo(&self, connection: &Rc<Connection>, parting: Parting) {
+        self.tell_disconnected(connection, parting);
+        if let Some(sessions) = &self.node.sessions
+            && let Some(identity) = &connection.state.borrow().session.identity
+        {
+            sessions.release(&identity.user, connection.number);
+        }
         let subscriptions = connection.state.borrow_mut().session.end_all();
         for subscription in &subscriptions {
             self.undo_subscription(connection, subscription, parting);

@@ -130,7 +130,10 @@ impl Local {
     /// out as well, and ends the connection.
     pub fn try_flush(&self, connection: &Rc<Connection>) -> Flushed {
         let now = self.recent_tick.get();
-        let was_behind = connection.state.borrow().outbox.is_behind();
+        let (was_behind, was_unsent_bytes) = {
+            let state = connection.state.borrow();
+            (state.outbox.is_behind(), state.unsent_bytes)
+        };
         if was_behind {
             let mut state = connection.state.borrow_mut();
             let dropped = state.outbox.conflate();
@@ -152,15 +155,15 @@ impl Local {
             let is_scheduled = state.engine.is_some();
             state.times.alive(now, is_scheduled);
         }
-        if was_behind || flushed == Flushed::Blocked {
+        if was_behind || flushed == Flushed::Blocked || state.unsent_bytes != was_unsent_bytes {
             self.recount(&mut state);
         }
         if flushed == Flushed::All {
             state.drained.take().inspect(|drained| drained.notify_waiters());
-            if state.ended.is_some() {
-                connection.socket.shutdown_write();
+            if state.ended.is_none() || connection.socket.try_end() {
+                return Flushed::All;
             }
-            return flushed;
+            return Flushed::Blocked;
         }
         let stalls_at = state.outbox.stalled_since().map(|since| since.saturating_add(self.stall_ticks()));
         let needs_timer = state.session.phase != Phase::Closing && stalls_at.is_some_and(|at| at < state.times.due);
@@ -196,7 +199,7 @@ impl Local {
         let (waits, own) = state.outbox.held();
         let queued = state.waiting.as_ref().map_or(0, |waiting| waiting.bytes);
         let engine = state.engine.as_ref().map_or(0, |engine| engine.held_bytes());
-        let held = own + queued + state.reader.held_bytes() + engine;
+        let held = own + queued + state.reader.held_bytes() + state.unsent_bytes + engine;
         let [waits, held] = [waits, held].map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX));
         let before = state.counted;
         if (waits, held) == (before.waits, before.held) {

@@ -4,7 +4,7 @@ use super::Local;
 use super::connection::{Connection, Times};
 use super::flushing::Reason;
 use super::timers::{TICK_MS, Tick, ticks};
-use crate::session::Phase;
+use crate::session::{Phase, Session};
 use crate::websocket::{Frames, ping_frame};
 use protocol::dialect::socketio::engine::PING;
 use protocol::dialect::{Dialect, Messages};
@@ -60,14 +60,15 @@ impl Local {
     }
 
     fn check(&self, connection: &Rc<Connection>, now: Tick) {
-        let (phase, times, stalled_since, tickets_end) = {
+        let (phase, times, stalled_since, tickets_end, patience) = {
             let mut state = connection.state.borrow_mut();
             if state.waiting.is_some() {
                 // Its socket is not read while commands wait: silence says nothing.
                 let is_scheduled = state.engine.is_some();
                 state.times.alive(now, is_scheduled);
             }
-            (state.session.phase, state.times, state.outbox.stalled_since(), state.session.tickets_end())
+            let patience = self.patience(&state.session);
+            (state.session.phase, state.times, state.outbox.stalled_since(), state.session.tickets_end(), patience)
         };
         // An entry that a later one has replaced.
         if times.due > now {
@@ -76,14 +77,17 @@ impl Local {
         if phase == Phase::Ready && tickets_end.is_some_and(|end| end <= now) {
             self.end_tickets(connection);
         }
-        match due(phase, &times, stalled_since, now, &self.patience()) {
+        match due(phase, &times, stalled_since, now, &patience) {
             Some(Due::Ping) => self.ping(connection, now),
             Some(Due::TellExpiry(left)) => {
                 connection.state.borrow_mut().times.expiry_told = true;
                 let in_ms = u64::from(left) * u64::from(TICK_MS);
                 self.send(connection, &Outgoing::Push(Push::Expiring { in_ms }));
             }
-            Some(Due::Close(code)) => return self.close(connection, code),
+            Some(Due::Close(code)) => {
+                self.node.metrics.limits.of_close(code);
+                return self.close(connection, code);
+            }
             Some(Due::CloseStalled) => return self.close_slow(connection, Reason::Stalled),
             Some(Due::Abandon) => {
                 connection.task.get().inspect(|task| task.abort());
@@ -108,7 +112,7 @@ impl Local {
             Dialect::SocketIo(_) => {
                 Frames::new(&mut frame).text(&mut |buffer| buffer.extend_from_slice(PING.as_bytes()));
             }
-            Dialect::Json | Dialect::Raw(_) => ping_frame(&mut frame),
+            Dialect::Json | Dialect::Msgpack | Dialect::Raw(_) => ping_frame(&mut frame),
         }
         self.send_frames(connection, &frame);
     }
@@ -116,16 +120,37 @@ impl Local {
     /// Has the connection looked at when the next of its deadlines comes.
     pub fn set_timer(&self, connection: &Rc<Connection>) {
         let mut state = connection.state.borrow_mut();
-        let mut next = next_look(state.session.phase, &state.times, state.outbox.stalled_since(), &self.patience());
+        let patience = self.patience(&state.session);
+        let mut next = next_look(state.session.phase, &state.times, state.outbox.stalled_since(), &patience);
         if state.session.phase == Phase::Ready {
             next = next.min(state.session.tickets_end().unwrap_or(Tick::MAX));
         }
         state.times.due = self.wheel.borrow_mut().set(connection.number, next);
     }
 
-    fn patience(&self) -> Patience {
+    fn patience(&self, session: &Session) -> Patience {
         let config = &self.node.config.worker;
-        Patience { ping: ticks(config.ping_interval), pong: ticks(config.ping_timeout), stall: self.stall_ticks() }
+        let is_unused = session.subscriptions().is_empty() && !config.idle.is_zero();
+        Patience {
+            ping: ticks(config.ping_interval),
+            pong: ticks(config.ping_timeout),
+            stall: self.stall_ticks(),
+            message: ticks(config.message_time),
+            idle: is_unused.then(|| ticks(config.idle)),
+        }
+    }
+
+    /// A message has begun to come in pieces, or goes on to, or none does.
+    pub fn note_unfinished(&self, connection: &Rc<Connection>, began: Option<Tick>) {
+        let is_late = {
+            let mut state = connection.state.borrow_mut();
+            state.times.message_began = began;
+            began.is_some_and(|began| state.times.due > began + ticks(self.node.config.worker.message_time))
+        };
+        // The connection is looked at every few seconds anyhow: mostly there is nothing to set.
+        if is_late {
+            self.set_timer(connection);
+        }
     }
 
     /// The present phase ends so many ticks from now.
@@ -164,6 +189,8 @@ impl Times {
     fn forgive(&mut self, phase: Phase, now: Tick, silent: Tick) {
         self.heard = now;
         self.pinged = None;
+        self.spoke = self.spoke.saturating_add(silent).min(now);
+        self.message_began = self.message_began.map(|began| began.saturating_add(silent).min(now));
         if phase == Phase::Connecting {
             self.phase_ends = self.phase_ends.map(|end| end.saturating_add(silent));
         }
@@ -178,6 +205,21 @@ struct Patience {
     pong: Tick,
     /// A socket that takes nothing.
     stall: Tick,
+    /// A message, from its first byte to its last.
+    message: Tick,
+    /// A connection that is of no use, where that has an end.
+    idle: Option<Tick>,
+}
+
+impl Patience {
+    /// When the connection ends for what its client leaves undone, and how.
+    fn undone(&self, phase: Phase, times: &Times) -> [Option<(Tick, CloseCode)>; 2] {
+        let idle = self.idle.filter(|_| phase == Phase::Ready);
+        [
+            times.message_began.map(|began| (began.saturating_add(self.message), CloseCode::MessageTimeout)),
+            idle.map(|idle| (times.spoke.saturating_add(idle), CloseCode::Idle)),
+        ]
+    }
 }
 
 fn due(phase: Phase, times: &Times, stalled_since: Option<Tick>, now: Tick, patience: &Patience) -> Option<Due> {
@@ -190,6 +232,9 @@ fn due(phase: Phase, times: &Times, stalled_since: Option<Tick>, now: Tick, pati
     }
     if stalled_since.is_some_and(|since| since.saturating_add(patience.stall) <= now) {
         return Some(Due::CloseStalled);
+    }
+    if let Some((_, code)) = patience.undone(phase, times).into_iter().flatten().find(|(end, _)| *end <= now) {
+        return Some(Due::Close(code));
     }
     if let Some(expires) = times.expires {
         if expires <= now {
@@ -213,6 +258,9 @@ fn next_look(phase: Phase, times: &Times, stalled_since: Option<Tick>, patience:
     if let Some(since) = stalled_since {
         next = next.min(since.saturating_add(patience.stall));
     }
+    for (end, _) in patience.undone(phase, times).into_iter().flatten() {
+        next = next.min(end);
+    }
     if let Some(expires) = times.expires {
         next = next.min(if times.expiry_told { expires } else { expires.saturating_sub(ticks(EXPIRY_NOTICE)) });
     }
@@ -226,10 +274,18 @@ fn next_look(phase: Phase, times: &Times, stalled_since: Option<Tick>, patience:
 mod tests {
     use super::*;
 
-    const TIMES: Times =
-        Times { heard: 100, pinged: None, phase_ends: None, expires: None, expiry_told: false, due: 0 };
+    const TIMES: Times = Times {
+        heard: 100,
+        pinged: None,
+        spoke: 100,
+        message_began: None,
+        phase_ends: None,
+        expires: None,
+        expiry_told: false,
+        due: 0,
+    };
 
-    const PATIENCE: Patience = Patience { ping: 100, pong: 80, stall: 120 };
+    const PATIENCE: Patience = Patience { ping: 100, pong: 80, stall: 120, message: 60, idle: None };
 
     fn at(times: &Times, now: Tick) -> Option<Due> {
         due(Phase::Ready, times, None, now, &PATIENCE)
@@ -291,6 +347,33 @@ mod tests {
             due(Phase::Connecting, &connecting, None, 240, &PATIENCE),
             Some(Due::Close(CloseCode::Unauthenticated))
         );
+    }
+
+    #[test]
+    fn a_message_that_does_not_end_in_time_ends_its_connection_however_much_comes() {
+        let trickles = Times { heard: 1000, message_began: Some(950), ..TIMES };
+        assert_eq!(at(&trickles, 1009), None);
+        assert_eq!(at(&trickles, 1010), Some(Due::Close(CloseCode::MessageTimeout)));
+        assert_eq!(next_look(Phase::Ready, &trickles, None, &PATIENCE), 1010);
+        assert_eq!(
+            due(Phase::Connecting, &trickles, None, 1010, &PATIENCE),
+            at(&trickles, 1010),
+            "nor before the token"
+        );
+        let mut paused = trickles;
+        paused.forgive(Phase::Ready, 1040, 40);
+        assert_eq!(at(&paused, 1049), None, "the time in which nobody listened does not count");
+        assert_eq!(at(&paused, 1050), Some(Due::Close(CloseCode::MessageTimeout)));
+    }
+
+    #[test]
+    fn whoever_subscribes_to_nothing_and_says_nothing_may_be_sent_away() {
+        let unused = Patience { idle: Some(300), ..PATIENCE };
+        let times = Times { heard: 390, ..TIMES };
+        assert_eq!(due(Phase::Ready, &times, None, 399, &unused), None);
+        assert_eq!(due(Phase::Ready, &times, None, 400, &unused), Some(Due::Close(CloseCode::Idle)));
+        assert_eq!(next_look(Phase::Ready, &times, None, &unused), 400);
+        assert_eq!(due(Phase::Ready, &times, None, 400, &PATIENCE), None, "whoever subscribes stays");
     }
 
     #[test]

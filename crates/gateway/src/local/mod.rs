@@ -2,16 +2,18 @@
 //! the worker's loops drive it. One thread, no locks.
 
 pub mod connection;
+pub mod dismissal;
 pub mod ending;
 pub mod flushing;
 pub mod heartbeat;
 pub mod permission;
 pub mod shedding;
+pub mod telling;
 pub mod timers;
 
 use crate::engine::Aliases;
 use crate::hub::Hub;
-use crate::limit::Bucket;
+use crate::limit::Buckets;
 use crate::node::Node;
 use crate::outbox::Meter;
 use crate::websocket::Frames;
@@ -39,7 +41,12 @@ pub struct Publishing {
     pub id: Option<u64>,
     /// When it was asked.
     pub asked: Instant,
+    /// Whether the application is told of it.
+    pub is_told: bool,
 }
+
+/// Ticks do not begin at 0 but an hour later, so that there are moments before the worker began.
+const FIRST_TICK: Tick = 3600 * 1000 / TICK_MS;
 
 /// One worker's share of the node.
 pub struct Local {
@@ -113,7 +120,7 @@ impl Local {
             shared_held: Cell::new(0),
             is_flushing: Cell::new(false),
             held: Cell::new(0),
-            recent_tick: Cell::new(0),
+            recent_tick: Cell::new(FIRST_TICK),
             dirty: RefCell::default(),
             wheel: RefCell::default(),
             began: Instant::now(),
@@ -123,7 +130,8 @@ impl Local {
 
     /// The present tick, by the monotonic clock.
     pub fn tick(&self) -> Tick {
-        Tick::try_from(self.began.elapsed().as_millis() / u128::from(TICK_MS)).unwrap_or(Tick::MAX)
+        let since = Tick::try_from(self.began.elapsed().as_millis() / u128::from(TICK_MS)).unwrap_or(Tick::MAX);
+        since.saturating_add(FIRST_TICK)
     }
 
     /// Milliseconds since the worker began; wraps.
@@ -148,14 +156,16 @@ impl Local {
             // The first ping comes after half to one interval, or connections that came together would stay together.
             heard: now.saturating_sub(fastrand::u32(0..=interval / 2)),
             pinged: None,
+            spoke: now,
+            message_began: None,
             phase_ends: connecting.then(|| now + ticks(self.node.config.auth.timeout)),
             expires: None,
             expiry_told: false,
             due: Tick::MAX,
         };
-        let bucket = Bucket::full(&config.message_rate, self.now_ms());
+        let buckets = Buckets::full(&config.rates, self.now_ms());
         let identity = opened.session.identity.clone();
-        let connection = Rc::new(Connection::new(self.number(), opened, bucket, times));
+        let connection = Rc::new(Connection::new(self.number(), opened, buckets, times));
         self.connections.borrow_mut().insert(connection.number, connection.clone());
         self.node.shedding.opened(self.index);
         let dialect = connection.dialect.name();

@@ -10,6 +10,8 @@ fn person(user: &str, roles: &[&str], caps: &[(&str, &[&str])]) -> Identity {
         actions: Actions::of_words(words.iter().copied()).unwrap(),
     };
     Identity {
+        token_id: None,
+        issued_at: None,
         user: user.into(),
         info: None,
         expires_at: None,

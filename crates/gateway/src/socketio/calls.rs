@@ -108,7 +108,11 @@ pub fn take_order(local: &Rc<Local>, order: Order) {
                 let _ = waiting.send(response);
             }
         }
-        Order::Message { .. } | Order::Answer { .. } => {}
+        Order::Message { .. }
+        | Order::Answer { .. }
+        | Order::Disconnect { .. }
+        | Order::Revoked
+        | Order::Prove { .. } => {}
     }
 }
 

@@ -1,7 +1,6 @@
 //! CONNECT: who enters a namespace, and whether it goes on where it left off.
 
 use super::{frames, places, rules, secrets};
-use crate::auth::{AuthError, Identity};
 use crate::commands;
 use crate::local::Local;
 use crate::local::connection::Connection;
@@ -9,7 +8,6 @@ use crate::session::Phase;
 use protocol::dialect::socketio::{Ask, connect_error, connected, positions};
 use protocol::{CloseCode, ErrorCode, Refusal, Request, Subscribe};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 /// What a client shows with CONNECT.
@@ -43,39 +41,34 @@ pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, namespace: u8,
         return enter_echo(local, connection, namespace, &shown.all);
     }
     let Some(token) = shown.token.clone() else {
-        return judge(local, connection, namespace, &shown, Ok(None));
+        let allowed = by_handshake(local, connection);
+        return judge(local, connection, namespace, &shown, allowed);
     };
-    match local.node.auth.identify(&token) {
-        Err(AuthError::UnknownKey) => {
-            // Until it is known who speaks everything waits.
-            connection.state.borrow_mut().waiting.get_or_insert_default();
-            commands::spawn_alone(local, connection, async move |local, connection| {
-                let identified = local.node.auth.identify_waiting(&token).await;
-                if !connection.has_ended() {
-                    judge(local, connection, namespace, &shown, identified.map(Some));
-                }
-            });
+    let judged = move |local: &Rc<Local>, connection: &Rc<Connection>, outcome| {
+        judge(local, connection, namespace, &shown, outcome);
+    };
+    commands::identify(local, connection, commands::Asked::Dialect(Box::new(judged)), &token);
+}
+
+/// Whoever shows nothing now is who the handshake said, or nobody where that is enough.
+fn by_handshake(local: &Rc<Local>, connection: &Rc<Connection>) -> Result<(), Refusal> {
+    {
+        let mut state = connection.state.borrow_mut();
+        if state.session.identity.is_none() && !local.node.config.auth.anonymous {
+            let message = "show a token: io(url, { auth: { token } })";
+            return Err(Refusal::new(ErrorCode::Unauthenticated, message));
         }
-        identified => judge(local, connection, namespace, &shown, identified.map(Some)),
+        state.session.phase = Phase::Ready;
     }
+    let identity = connection.state.borrow().session.identity.clone();
+    local.set_expiry(connection, identity.and_then(|identity| identity.expires_in(SystemTime::now())));
+    local.tell_connected(connection);
+    Ok(())
 }
 
 /// Lets the client in, or says why not.
-fn judge(
-    local: &Rc<Local>,
-    connection: &Rc<Connection>,
-    namespace: u8,
-    shown: &Shown,
-    identified: Result<Option<Identity>, AuthError>,
-) {
-    let refusal = match identified {
-        Ok(identity) => match accept(local, connection, identity) {
-            Ok(()) => return enter(local, connection, namespace, shown),
-            Err(refusal) => refusal,
-        },
-        Err(AuthError::Refused(why)) => Refusal::new(ErrorCode::Unauthenticated, why),
-        Err(AuthError::UnknownKey | AuthError::Unavailable) => commands::no_keys(),
-    };
+fn judge(local: &Rc<Local>, connection: &Rc<Connection>, namespace: u8, shown: &Shown, outcome: Result<(), Refusal>) {
+    let Err(refusal) = outcome else { return enter(local, connection, namespace, shown) };
     local.node.metrics.refused("connect", refusal.code);
     let name = rules(connection).map_or("/", |rules| rules.name_of(namespace));
     frames(local, connection, |out| connect_error(name, &refusal.message, Some(&refusal), out));
@@ -95,31 +88,6 @@ pub(super) fn count_failure(local: &Rc<Local>, connection: &Rc<Connection>) {
     if count >= local.node.config.worker.bad_messages_max {
         local.close(connection, CloseCode::BadMessages);
     }
-}
-
-fn accept(local: &Rc<Local>, connection: &Rc<Connection>, identity: Option<Identity>) -> Result<(), Refusal> {
-    let expires_in = {
-        let mut state = connection.state.borrow_mut();
-        match identity {
-            Some(identity) if commands::may_become(&state.session, &identity) => {
-                state.session.identity = Some(Arc::new(identity));
-            }
-            Some(_) => {
-                let message = "this connection is another user's already: open a new one";
-                return Err(Refusal::new(ErrorCode::PermissionDenied, message));
-            }
-            None if state.session.identity.is_none() && !local.node.config.auth.anonymous => {
-                let message = "show a token: io(url, { auth: { token } })";
-                return Err(Refusal::new(ErrorCode::Unauthenticated, message));
-            }
-            None => {}
-        }
-        state.session.phase = Phase::Ready;
-        state.session.identity.as_ref().and_then(|identity| identity.expires_in(SystemTime::now()))
-    };
-    local.set_expiry(connection, expires_in);
-    local.review(connection);
-    Ok(())
 }
 
 fn enter(local: &Rc<Local>, connection: &Rc<Connection>, namespace: u8, shown: &Shown) {

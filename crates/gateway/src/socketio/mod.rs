@@ -42,7 +42,7 @@ enum Step {
 pub fn rules(connection: &Connection) -> Option<&Arc<Rules>> {
     match &connection.dialect {
         Dialect::SocketIo(rules) => Some(rules),
-        Dialect::Json | Dialect::Raw(_) => None,
+        Dialect::Json | Dialect::Msgpack | Dialect::Raw(_) => None,
     }
 }
 
@@ -146,8 +146,8 @@ fn carry_out(local: &Rc<Local>, connection: &Rc<Connection>, step: Step) {
 
 /// An event that is none of the gateway's costs as much as one that is.
 fn refuse(local: &Rc<Local>, connection: &Rc<Connection>, refused: events::Refused) {
-    let rate = &local.node.config.worker.message_rate;
-    let taken = connection.state.borrow_mut().bucket.take(rate, local.now_ms());
+    let rate = &local.node.config.worker.rates.messages;
+    let taken = connection.state.borrow_mut().buckets.messages.take(rate, local.now_ms());
     let refusal = match taken {
         Ok(()) => refused.refusal,
         Err(_) => Refusal::new(ErrorCode::RateLimited, "events come faster than this connection may send them"),

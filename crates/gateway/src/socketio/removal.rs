@@ -4,11 +4,12 @@
 use super::polling::Answered;
 use super::{places, rules, take_message};
 use crate::commands;
-use crate::inbox::Handover;
+use crate::inbox::{Handover, Said};
 use crate::local::Local;
 use crate::local::connection::Connection;
 use crate::session::Phase;
-use crate::socket::tune;
+use crate::socket::Socket;
+use crate::websocket::Reader;
 use bytes::{BufMut, Bytes, BytesMut};
 use protocol::dialect::Incoming;
 use protocol::dialect::socketio::positions::Place;
@@ -138,12 +139,18 @@ pub fn go_on(local: &Rc<Local>, connection: &Rc<Connection>, moved: &Moved) {
     });
 }
 
-/// Gives a session its stream: from here on it is a WebSocket.
-pub fn take_over(local: &Rc<Local>, handover: Handover) {
-    let Handover { connection: number, stream, reader, messages } = handover;
-    let Some(connection) = local.connections.borrow().get(&number).cloned() else { return };
+/// Gives a session the stream that another worker has tried.
+pub fn take_stream(local: &Rc<Local>, handover: Handover) {
+    let Handover { connection, stream, reader, messages } = handover;
     // A stream that is dropped is closed: its client opens another session.
-    let Ok(stream) = TcpStream::from_std(stream) else { return };
+    if let Ok(stream) = TcpStream::from_std(stream) {
+        take_over(local, connection, Socket::plain(stream), reader, &messages);
+    }
+}
+
+/// Gives a session its stream: from here on it is a WebSocket.
+pub fn take_over(local: &Rc<Local>, number: u64, stream: Socket, reader: Reader, messages: &[Said]) {
+    let Some(connection) = local.connections.borrow().get(&number).cloned() else { return };
     {
         let mut state = connection.state.borrow_mut();
         let Some(engine) = state.engine.as_mut().filter(|engine| engine.polling.is_some()) else { return };
@@ -153,11 +160,10 @@ pub fn take_over(local: &Rc<Local>, handover: Handover) {
         }
         state.reader = reader;
     }
-    tune(&stream);
     let Some(pipe) = connection.socket.pipe() else { return };
     pipe.succeed(stream);
     local.mark_dirty(&connection);
-    for message in &messages {
+    for message in messages {
         take_message(local, &connection, message.as_incoming());
     }
 }
@@ -175,7 +181,7 @@ pub fn phase_of(moved: &Moved) -> Phase {
     if moved.namespaces.is_empty() { Phase::Connecting } else { Phase::Ready }
 }
 
-impl crate::inbox::Said {
+impl Said {
     /// As it came.
     pub fn as_incoming(&self) -> Incoming<'_> {
         match self {

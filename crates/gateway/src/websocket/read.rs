@@ -53,6 +53,8 @@ struct Partial {
     frame: Vec<u8>,
     /// The unmasked fragments of a message that is not finished.
     message: Option<Message>,
+    /// Counts what has been finished since, so that the next unfinished thing is known as another one.
+    serial: u32,
 }
 
 #[derive(Debug)]
@@ -67,6 +69,12 @@ impl Reader {
     #[cfg(test)]
     fn is_partial(&self) -> bool {
         self.partial.is_some()
+    }
+
+    /// What is unfinished, if anything is: the same number as long as it is the same message, or the same frame where no
+    /// message has begun. Control frames within a message do not make it another one.
+    pub fn unfinished(&self) -> Option<u32> {
+        self.partial.as_ref().map(|partial| partial.serial)
     }
 
     /// What it holds of an incomplete frame or message, in bytes.
@@ -134,7 +142,11 @@ impl Reader {
             let payload = &mut input[start..start + length];
             unmask(payload, header.mask.ok_or(CloseCode::ProtocolError)?);
             used = start + length;
-            if self.frame(&header, payload, limits, each)? {
+            let has_ended = self.frame(&header, payload, limits, each)?;
+            if let Some(partial) = self.partial.as_mut().filter(|partial| partial.message.is_none()) {
+                partial.serial = partial.serial.wrapping_add(1);
+            }
+            if has_ended {
                 return Ok(input.len());
             }
         }

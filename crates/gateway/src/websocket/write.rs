@@ -26,18 +26,26 @@ impl<'a> Frames<'a> {
     pub fn new(buffer: &'a mut Vec<u8>) -> Self {
         Self { buffer, close: None }
     }
+
+    fn message(&mut self, first: u8, write: &mut dyn FnMut(&mut Vec<u8>)) {
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(&[0; USUAL_HEADER]);
+        write(self.buffer);
+        set_header(self.buffer, start, first);
+    }
 }
 
 impl Messages for Frames<'_> {
     fn text(&mut self, write: &mut dyn FnMut(&mut Vec<u8>)) {
-        let start = self.buffer.len();
-        self.buffer.extend_from_slice(&[0; USUAL_HEADER]);
-        write(self.buffer);
-        set_header(self.buffer, start, TEXT);
+        self.message(TEXT, write);
     }
 
     fn binary(&mut self, bytes: &[u8]) {
         frame(self.buffer, BINARY, bytes);
+    }
+
+    fn binary_with(&mut self, write: &mut dyn FnMut(&mut Vec<u8>)) {
+        self.message(BINARY, write);
     }
 
     fn close(&mut self, code: CloseCode) {

@@ -8,7 +8,7 @@ mod turn;
 pub use accept::{Front, bind};
 pub use steady::{adopt, feed};
 
-use crate::limit::Rate;
+use crate::limit::{Rate, Rates};
 use crate::local::Local;
 use crate::local::timers::TICK_MS;
 use crate::node::Node;
@@ -27,10 +27,22 @@ pub struct WorkerConfig {
     pub connections_max: usize,
     /// Connections from one address (IPv6: one /64); none: no limit.
     pub connections_per_address_max: Option<usize>,
+    /// Streams from one address that have yet to shake hands; none: no limit.
+    pub unfinished_per_address_max: Option<usize>,
+    /// Connections of one user on this node; none: no limit.
+    pub connections_per_user_max: Option<usize>,
+    /// Handshakes from one address; none: no limit.
+    pub handshakes_per_address: Option<Rate>,
+    /// Commands of all connections of one user on this node; none: no limit.
+    pub messages_per_user: Option<Rate>,
     /// Subscriptions of one connection.
     pub channels_per_connection_max: usize,
-    /// Commands of one connection.
-    pub message_rate: Rate,
+    /// How fast one connection may do what.
+    pub rates: Rates,
+    /// How long a message may take from its first byte to its last.
+    pub message_time: Duration,
+    /// How long a connection may stay that has no subscription and says nothing; zero: as long as it likes.
+    pub idle: Duration,
     /// Messages that could not be understood before the connection is closed with 4010.
     pub bad_messages_max: u32,
     /// What may wait for one slow reader.

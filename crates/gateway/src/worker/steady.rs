@@ -3,6 +3,7 @@
 use crate::commands;
 use crate::local::Local;
 use crate::local::connection::{Connection, Opened};
+use crate::metrics::Limit;
 use crate::session::Phase;
 use crate::socketio::{rules, take_message};
 use crate::websocket::{Event, ReaderLimits, pong_frame};
@@ -35,7 +36,13 @@ pub fn adopt(local: &Rc<Local>, opened: Opened, early: &[u8], refuse: Option<Clo
         local.close(&connection, code);
         return connection;
     }
+    // Since its handshake, perhaps.
+    if local.is_revoked(&connection) {
+        local.close(&connection, CloseCode::Revoked);
+        return connection;
+    }
     local.join_shedding(&connection);
+    local.tell_connected(&connection);
     #[cfg(feature = "echo")]
     let has_channel = !connection.is_echo;
     #[cfg(not(feature = "echo"))]
@@ -48,7 +55,11 @@ pub fn adopt(local: &Rc<Local>, opened: Opened, early: &[u8], refuse: Option<Clo
         }
         let subscribe =
             Subscribe { channel: raw.channel.clone(), recover: None, members: false, state: false, token: None };
-        commands::subscribe_raw(local, &connection, None, subscribe, false);
+        commands::take_seat(local, &connection, |local, connection| {
+            commands::subscribe_raw(local, connection, None, subscribe, false);
+        });
+    } else {
+        commands::take_seat(local, &connection, |_, _| {});
     }
     feed(local, &connection, early);
     connection
@@ -107,7 +118,7 @@ fn read_once(local: &Rc<Local>, connection: &Rc<Connection>) -> io::Result<bool>
 }
 
 fn take_bytes(local: &Rc<Local>, connection: &Rc<Connection>, bytes: &mut [u8]) {
-    let mut reader = {
+    let (mut reader, began) = {
         let mut state = connection.state.borrow_mut();
         if state.ended.is_some() {
             // What a client says after the close does not count; it is read so that the close reaches it (a stream
@@ -119,10 +130,14 @@ fn take_bytes(local: &Rc<Local>, connection: &Rc<Connection>, bytes: &mut [u8]) 
             state.times.pinged = None;
         }
         // Commands need the state while the reader is at work.
-        std::mem::take(&mut state.reader)
+        (std::mem::take(&mut state.reader), state.times.message_began)
     };
+    let before = reader.unfinished();
     let limits = ReaderLimits { max_message_bytes: local.node.config.worker.max_message_bytes };
     let fed = reader.feed(bytes, &limits, &mut |event| take_event(local, connection, event));
+    // A client that always has more to say is rarely between two messages: only the same one counts on.
+    let unfinished = reader.unfinished();
+    let began = unfinished.map(|_| began.filter(|_| unfinished == before).unwrap_or_else(|| local.tick()));
     {
         let mut state = connection.state.borrow_mut();
         if state.ended.is_none() {
@@ -130,8 +145,12 @@ fn take_bytes(local: &Rc<Local>, connection: &Rc<Connection>, bytes: &mut [u8]) 
         }
         local.recount(&mut state);
     }
-    if let Err(code) = fed {
-        local.close(connection, code);
+    match fed {
+        Ok(()) => local.note_unfinished(connection, began),
+        Err(code) => {
+            local.node.metrics.limits.of_close(code);
+            local.close(connection, code);
+        }
     }
 }
 
@@ -141,8 +160,10 @@ fn take_event(local: &Rc<Local>, connection: &Rc<Connection>, event: Event<'_>) 
         Event::Message(message) if connection.is_echo => echo(local, connection, message),
         Event::Message(message) if rules(connection).is_some() => take_message(local, connection, message),
         Event::Message(message) => {
+            connection.state.borrow_mut().times.spoke = local.tick();
             connection.dialect.decode(message, &mut |decoded| commands::take(local, connection, decoded));
         }
+        Event::Ping(_) | Event::Pong if !takes_control(local, connection) => {}
         Event::Ping(payload) => {
             let mut frame = Vec::new();
             pong_frame(&mut frame, payload);
@@ -151,6 +172,17 @@ fn take_event(local: &Rc<Local>, connection: &Rc<Connection>, event: Event<'_>) 
         Event::Pong => {}
         Event::Close(code) => local.close_answered(connection, code),
     }
+}
+
+/// Control frames cost as much as commands, so there are only as many: beyond that the connection is closed.
+fn takes_control(local: &Rc<Local>, connection: &Rc<Connection>) -> bool {
+    let rates = &local.node.config.worker.rates;
+    let taken = connection.state.borrow_mut().buckets.control.take(&rates.control, local.now_ms());
+    if taken.is_err() && !connection.has_ended() {
+        local.node.metrics.limits.reached(Limit::ControlFrames);
+        local.close(connection, CloseCode::RateLimited);
+    }
+    taken.is_ok()
 }
 
 #[cfg(feature = "echo")]

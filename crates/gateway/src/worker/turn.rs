@@ -13,7 +13,7 @@ use crate::socketio::{calls, places, removal};
 use broker::{Delivery, Outcome, PublishError};
 use protocol::dialect::Encoding;
 use protocol::order::Order;
-use protocol::{Channel, CloseCode, ErrorCode, Refusal, Reply};
+use protocol::{Channel, CloseCode, ErrorCode, Publication, Refusal, Reply};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -83,7 +83,8 @@ fn handle(local: &Rc<Local>, mail: Mail) -> Option<CloseCode> {
                 order @ (Order::Request { .. } | Order::Response { .. }) => calls::take_order(local, order),
                 order => commands::take_order(local, order),
             },
-            Item::Handover(handover) => removal::take_over(local, *handover),
+            Item::Handover(handover) => removal::take_stream(local, *handover),
+            Item::Revoked => local.end_revoked(),
             Item::Shed { shed, share } => local.begin_shedding(shed, share),
             Item::Wave { shed, count } => local.close_wave(&shed, count),
             Item::ShedEnds { shed, closes_rest } => local.end_shedding(&shed, closes_rest),
@@ -235,20 +236,36 @@ fn publish(local: &Rc<Local>) {
     }
     let mut batch = Vec::with_capacity(gathered.len());
     let mut askers = Vec::with_capacity(gathered.len());
-    for Publishing { publish, connection, id, asked } in gathered {
-        askers.push((connection, id, publish.channel.clone(), asked));
+    for Publishing { publish, connection, id, asked, is_told } in gathered {
+        let told = is_told.then(|| publish.publication.clone());
+        askers.push((connection, id, publish.channel.clone(), asked, told));
         batch.push(publish);
     }
     let outcomes = local.node.broker.publish(batch);
     let local = local.clone();
     tokio::task::spawn_local(async move {
         let outcomes = outcomes.await;
-        for ((connection, id, channel, asked), outcome) in askers.into_iter().zip(outcomes) {
+        for ((connection, id, channel, asked, told), outcome) in askers.into_iter().zip(outcomes) {
             connection.state.borrow_mut().publishing -= 1;
             local.node.metrics.publish_seconds.observe(asked.elapsed().as_secs_f64());
+            if let Some(publication) = told {
+                tell(&local, &channel, &publication, &outcome);
+            }
             answer(&local, &connection, id, channel, outcome);
         }
     });
+}
+
+/// Tells the application of a publication that the broker has; of one that it may have, that it may be missing.
+fn tell(local: &Local, channel: &Channel, publication: &Publication, outcome: &Outcome) {
+    let Some(webhooks) = &local.node.webhooks else { return };
+    match (outcome, &publication.from, &publication.event) {
+        (Ok(position), Some(from), Some(event)) => {
+            webhooks.client_event(channel, position.as_ref(), from, event, &publication.data);
+        }
+        (Err(PublishError::UnknownOutcome), ..) => webhooks.miss(1),
+        _ => {}
+    }
 }
 
 fn answer(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, channel: Channel, outcome: Outcome) {

@@ -10,6 +10,8 @@ const SPARED_MAX = 1000;
 export class Subscription {
   /** The channel's name. */
   channel;
+  /** Asks the application for a token of this subscription's own; undefined if there is none. */
+  getToken;
   #state = "waiting";
   #position;
   #handlers;
@@ -21,8 +23,9 @@ export class Subscription {
   #spared = new Set();
 
   /** Made by `Gateway.subscribe`. */
-  constructor(channel, { members = false, recover = null, ...handlers }, leave) {
+  constructor(channel, { members = false, recover = null, getToken, ...handlers }, leave) {
     this.channel = channel;
+    this.getToken = getToken && (() => getToken(channel));
     this.#members = members;
     this.#position = recover && { epoch: recover.epoch, offset: recover.offset };
     this.#handlers = handlers;
@@ -55,8 +58,8 @@ export class Subscription {
   }
 
   /** The command that asks for it. */
-  command() {
-    const command = { type: "subscribe", channel: this.channel };
+  command(token) {
+    const command = { type: "subscribe", channel: this.channel, token };
     if (this.#position) command.recover = this.#position;
     if (this.#members) command.members = true;
     if (this.#retained === null) command.state = false;

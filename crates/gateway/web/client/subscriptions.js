@@ -2,6 +2,7 @@
 
 import { Backoff } from "./advice.js";
 import { Subscription } from "./subscription.js";
+import { freshToken } from "./token.js";
 import { checkChannel, encode, GatewayError } from "./wire.js";
 
 /** Reasons for which a gateway ends a subscription only for now. */
@@ -13,7 +14,7 @@ export class Subscriptions {
   #parts;
 
   /**
-   * @param {object} parts `clock`, `random()`, `nextId()`, and `connection()`: the one in use, or null.
+   * @param {object} parts `clock`, `random()`, `nextId()`, `tokenMs`: how long an application may look for a token, and `connection()`: the one in use, or null.
    */
   constructor(parts) {
     this.#parts = parts;
@@ -50,7 +51,9 @@ export class Subscriptions {
     const known = this.#known.get(push.channel);
     if (push.type !== "unsubscribed") return known?.subscription.push(push);
     if (known?.subscription.state !== "subscribed") return;
-    if (PASSING.has(push.code)) this.#askLater(known);
+    // A token of its own has ended: there may be a next.
+    const hasEnded = push.code === "unauthenticated" && known.subscription.getToken !== undefined;
+    if (PASSING.has(push.code) || hasEnded) this.#askLater(known);
     else this.#end(known, push.code, push.reason);
   }
 
@@ -60,10 +63,21 @@ export class Subscriptions {
   }
 
   #ask(known) {
+    const { subscription } = known;
+    subscription.asked();
+    if (subscription.getToken === undefined) return this.#say(known);
+    const connection = this.#parts.connection();
+    const isStill = () => connection === this.#parts.connection() && subscription.state === "subscribing";
+    freshToken(subscription.getToken, this.#parts.clock, this.#parts.tokenMs).then(
+      (token) => isStill() && this.#say(known, token),
+      (error) => isStill() && this.#end(known, "unauthenticated", `no token: ${error?.message}`),
+    );
+  }
+
+  #say(known, token) {
     const { subscription, backoff } = known;
     const id = this.#parts.nextId();
-    subscription.asked();
-    this.#parts.connection().ask(id, encode({ ...subscription.command(), id }), (reply) => {
+    this.#parts.connection().ask(id, encode({ ...subscription.command(token), id }), (reply) => {
       if (reply === null) return subscription.lost();
       if (subscription.state === "ended") return;
       if (reply.type !== "error") {

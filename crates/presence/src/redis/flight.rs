@@ -16,6 +16,8 @@ pub(super) struct Op {
     /// Whether it is written, or else removed.
     pub(super) joins: bool,
     pub(super) quiet: bool,
+    /// It was sent before, and not answered.
+    pub(super) in_doubt: bool,
     /// Why it is removed.
     pub(super) cause: Cause,
 }
@@ -52,6 +54,11 @@ impl Flight {
             pipe.cmd("SREM").arg(keys.node_here(tenure)).arg(channels);
         }
         pipe
+    }
+
+    /// The answers to the ops, of those to [`Flight::pipeline`].
+    pub(super) fn answers_of_ops<'a>(&self, answers: &'a [Value]) -> &'a [Value] {
+        answers.get(usize::from(!self.index.is_empty())..).unwrap_or_default()
     }
 
     /// For each op whether Redis refused it, from the answers to [`Flight::pipeline`]. An entry whose channel could not

@@ -1,11 +1,11 @@
 //! The one task of a node's presence: keeps the lease and writes what the ledger holds.
 
-use super::LINGER;
 use super::flight::Flight;
 use super::lease::Lease;
 use super::scripts::millis;
 use super::shared::{Failure, Shared};
-use link::Backoff;
+use super::{LINGER, changes};
+use link::{Backoff, LaneError};
 use redis::Pipeline;
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,7 +99,9 @@ impl Keeper {
         let answers = match self.shared.query(&pipe).await {
             Ok(answers) => answers,
             Err(failure) => {
-                self.shared.ledger().lost(&flight);
+                // What was not sent has changed nothing.
+                let in_doubt = !matches!(failure, Failure::Unanswered(LaneError::Down));
+                self.shared.ledger().lost(&flight, in_doubt);
                 return match failure {
                     Failure::NoScript => Ok(()),
                     failure => Err(failure),
@@ -111,6 +113,9 @@ impl Keeper {
             let mut ledger = self.shared.ledger();
             ledger.landed(&flight, &flight.refused(&answers));
             ledger.answer_written();
+        }
+        if let Some(watcher) = self.shared.watcher.get() {
+            changes::tell(&**watcher, &flight, &answers);
         }
         match Failure::first_refused(&answers) {
             Some(failure) => self.complain(&failure),
@@ -142,7 +147,7 @@ impl Keeper {
     async fn recover(&mut self, failure: &Failure) {
         self.shared.ledger().refuse_waiting();
         // The lane itself tells of a connection that is lost.
-        if !matches!(failure, Failure::Unanswered(link::LaneError::Down)) {
+        if !matches!(failure, Failure::Unanswered(LaneError::Down)) {
             self.complain(failure);
         }
         sleep(self.backoff.next_delay()).await;

@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use protocol::Channel;
 use redis::{FromRedisValue, Pipeline, Value};
 use std::collections::HashSet;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// The most ended tenures that a node cleans up itself; what is beyond is left to be reaped when it dies.
@@ -34,7 +34,8 @@ pub(super) struct Lease {
     run_id: Option<String>,
     next_renewal: Instant,
     sweep: Sweep,
-    started_at_ms: u128,
+    /// What it is registered with.
+    registered: Option<String>,
 }
 
 impl Lease {
@@ -51,7 +52,7 @@ impl Lease {
             run_id: None,
             next_renewal: Instant::now(),
             sweep: Sweep::new(sweep_every),
-            started_at_ms: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis(),
+            registered: None,
         }
     }
 
@@ -90,7 +91,22 @@ impl Lease {
             self.settle(shared, None).await?;
         }
         self.renewed(shared, sent_at);
+        self.describe(shared).await?;
         self.refresh(shared).await
+    }
+
+    /// Tells what the node says of itself, where that is new.
+    async fn describe(&mut self, shared: &Shared) -> Result<(), Failure> {
+        let about = shared.about();
+        if self.registered.as_ref() == Some(&about) {
+            return Ok(());
+        }
+        let mut pipe = Pipeline::new();
+        pipe.add_command(shared.scripts.register(self.tenure.name(), &about));
+        let answers = shared.query(&pipe).await?;
+        Failure::first_refused(&answers).map_or(Ok(()), Err)?;
+        self.registered = Some(about);
+        Ok(())
     }
 
     /// A new connection: the lease first, then what may have happened to Redis meanwhile.
@@ -123,8 +139,8 @@ impl Lease {
         let keys = shared.link.keys();
         let mut pipe = Pipeline::new();
         pipe.add_command(shared.scripts.claim(self.ttl, self.tenure.name()));
-        let stats = format!("{{\"started_at_ms\":{}}}", self.started_at_ms);
-        pipe.add_command(shared.scripts.register(self.tenure.name(), &stats));
+        let about = shared.about();
+        pipe.add_command(shared.scripts.register(self.tenure.name(), &about));
         // After the claim: whoever begins to reap from now on sees that the node lives.
         for former in &self.former {
             pipe.exists(keys.reaped(former.name()));
@@ -137,6 +153,7 @@ impl Lease {
         let answers = shared.query(&pipe).await?;
         let (settled, marks) = answers.split_at_checked(2).unwrap_or((&answers, &[]));
         Failure::first_refused(settled).map_or(Ok(()), Err)?;
+        self.registered = Some(about);
         if std::mem::take(&mut self.is_in_doubt) {
             let was_reaped = marks.iter().take(self.former.len()).any(|mark| *mark == Value::Int(1));
             // What is gone was removed by somebody who said so, and is told anew; or else Redis lost it, and nobody

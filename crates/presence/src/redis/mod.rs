@@ -12,6 +12,7 @@
 //! A lease may end while its node lives: it stood still, or was cut off. It then goes on under another name (`tenure`), so
 //! that what it writes anew cannot be taken for what is being removed. Its joins are told anew if it has been reaped.
 
+mod changes;
 mod flight;
 mod keeper;
 mod lease;
@@ -21,6 +22,7 @@ mod reaper;
 mod scripts;
 mod shared;
 mod standing;
+mod survey;
 mod sweep;
 mod tenure;
 #[cfg(test)]
@@ -29,7 +31,7 @@ mod turns;
 mod waiting;
 mod walk;
 
-use crate::{Entry, Presence, PresenceConfig, PresenceMetrics, Unavailable};
+use crate::{ChannelsPage, Cursor, Entry, Living, Presence, PresenceConfig, PresenceMetrics, Unavailable, Watch};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use keeper::Keeper;
@@ -113,6 +115,27 @@ impl Presence for RedisPresence {
         async { timeout(FLIGHT_DEADLINE, reading).await.unwrap_or(Err(Unavailable)) }.boxed()
     }
 
+    fn channels(
+        &self,
+        prefix: &str,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<ChannelsPage, Unavailable>> {
+        let (shared, prefix) = (self.shared.clone(), prefix.to_owned());
+        let reading = async move { survey::channels(&shared, &prefix, after, limit).await };
+        async { timeout(FLIGHT_DEADLINE, reading).await.unwrap_or(Err(Unavailable)) }.boxed()
+    }
+
+    fn describe(&self, about: String) {
+        self.shared.describe(about);
+    }
+
+    fn nodes(&self) -> BoxFuture<'static, Result<Vec<Living>, Unavailable>> {
+        let shared = self.shared.clone();
+        let reading = async move { survey::nodes(&shared).await };
+        async { timeout(FLIGHT_DEADLINE, reading).await.unwrap_or(Err(Unavailable)) }.boxed()
+    }
+
     fn stop(&self) -> BoxFuture<'static, ()> {
         let all_parted = self.shared.ledger().stop();
         self.shared.stated.notify_one();
@@ -125,6 +148,11 @@ impl Presence for RedisPresence {
             keeper.abort();
         }
         .boxed()
+    }
+
+    fn watch(&self, watcher: Arc<dyn Watch>) {
+        // Told once.
+        let _ = self.shared.watcher.set(watcher);
     }
 
     fn measure(&self) {

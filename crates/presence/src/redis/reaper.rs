@@ -99,8 +99,16 @@ impl Reaper {
         loop {
             let before = walk.tally();
             let turn = walk.turn(scripts, link.keys(), HOLD);
-            let answers = self.shared.query(&turn.pipe).await?;
+            let answers = match self.shared.query(&turn.pipe).await {
+                Ok(answers) => answers,
+                Err(failure) => {
+                    // Each of these may have lost somebody of whom nobody will be told.
+                    self.tell(&mut walk, turn.removes_from() as u64);
+                    return Err(failure);
+                }
+            };
             let next = walk.take(turn, answers)?;
+            self.tell(&mut walk, 0);
             self.shared.metrics.reaped_entries.inc_by(walk.tally().entries - before.entries);
             match next {
                 Next::Turn if self.shared.may_judge() => {}
@@ -118,6 +126,14 @@ impl Reaper {
         let took = began.elapsed();
         tracing::warn!(node = tenure, tally.entries, tally.users, ?took, "a node has died; its presence is removed");
         Ok(())
+    }
+
+    fn tell(&self, walk: &mut Walk, in_doubt: u64) {
+        let Some(watcher) = self.shared.watcher.get() else { return };
+        walk.take_changes().into_iter().for_each(|change| watcher.changed(change));
+        if in_doubt > 0 {
+            watcher.in_doubt(in_doubt);
+        }
     }
 
     /// Takes it off the nodes; false if that is done already, or something was still under way when it died: then it is

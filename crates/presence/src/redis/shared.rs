@@ -5,13 +5,13 @@ use super::ledger::Ledger;
 use super::scripts::Scripts;
 use super::standing::Standing;
 use super::waiting::Answer;
-use crate::{Entry, PresenceConfig, PresenceMetrics, Unavailable};
+use crate::{Entry, PresenceConfig, PresenceMetrics, Unavailable, Watch};
 use futures_util::FutureExt;
 use link::{Lane, LaneError, Link};
 use protocol::Channel;
 use redis::{Pipeline, ServerErrorKind, Value};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -59,7 +59,11 @@ pub(super) struct Shared {
     pub(super) metrics: PresenceMetrics,
     /// Something was stated.
     pub(super) stated: Notify,
+    /// Told of every change that this node's writes made.
+    pub(super) watcher: OnceLock<Arc<dyn Watch>>,
     ledger: Mutex<Ledger>,
+    /// What the node says of itself.
+    about: Mutex<String>,
     standing: Mutex<Standing>,
     /// The node was not found among the nodes.
     is_unlisted: AtomicBool,
@@ -72,9 +76,11 @@ impl Shared {
             node: node.to_owned(),
             scripts: Scripts::new(link.keys().clone(), node, pace.key_ttl, config.members_max),
             ledger: Mutex::new(Ledger::new(config.grace)),
+            about: Mutex::default(),
             standing: Mutex::new(Standing::new(config.lease, pace.settle_min)),
             is_unlisted: AtomicBool::new(false),
             stated: Notify::new(),
+            watcher: OnceLock::new(),
             link,
             config,
             pace,
@@ -84,6 +90,15 @@ impl Shared {
 
     pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The node says this of itself from now on.
+    pub(super) fn describe(&self, about: String) {
+        *self.about.lock().unwrap_or_else(PoisonError::into_inner) = about;
+    }
+
+    pub(super) fn about(&self) -> String {
+        self.about.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn standing(&self) -> MutexGuard<'_, Standing> {

@@ -13,7 +13,12 @@ use tokio::time::{sleep, timeout};
 #[tokio::test]
 async fn keys_in_use_live_on_and_those_that_were_evicted_come_back() {
     let server = RedisServer::start();
-    let config = LinkConfig { url: server.url(), prefix: LinkConfig::DEFAULT_PREFIX.to_owned(), sentinel: None };
+    let config = LinkConfig {
+        url: server.url(),
+        prefix: LinkConfig::DEFAULT_PREFIX.to_owned(),
+        sentinel: None,
+        tls: Default::default(),
+    };
     let link = Link::new(&config, LinkMetrics::new(&Registry::new()).unwrap()).unwrap();
     let config = PresenceConfig { lease: Duration::from_millis(150), ..PresenceConfig::default() };
     let metrics = PresenceMetrics::new(&Registry::new()).unwrap();

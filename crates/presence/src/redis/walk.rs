@@ -1,10 +1,12 @@
 //! A walk through everything that a dead node left behind, a few entries at a time: pure, the reaper does what it says.
 
+use super::changes;
 use super::scripts::Scripts;
 use super::shared::Failure;
 use super::tenure::owner_of;
+use crate::Change;
 use link::KeySpace;
-use protocol::Channel;
+use protocol::{Cause, Channel};
 use redis::{FromRedisValue, Pipeline, Value};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -25,6 +27,7 @@ pub(super) struct Walk {
     channels: VecDeque<(Channel, u64)>,
     /// Names that can be taken off the index.
     done: Vec<Vec<u8>>,
+    changes: Vec<Change>,
     tally: Tally,
 }
 
@@ -47,6 +50,13 @@ pub(super) struct Turn {
     calls: Vec<(Channel, u64)>,
 }
 
+impl Turn {
+    /// How many channels it removes from.
+    pub(super) fn removes_from(&self) -> usize {
+        self.calls.len()
+    }
+}
+
 /// How to go on after a turn.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
@@ -62,12 +72,17 @@ pub(super) enum Next {
 
 impl Walk {
     pub(super) fn new(tenure: &str) -> Self {
-        let (channels, done) = (VecDeque::new(), Vec::new());
-        Self { tenure: tenure.to_owned(), index: Some(0), channels, done, tally: Tally::default() }
+        let (channels, done, changes) = (VecDeque::new(), Vec::new(), Vec::new());
+        Self { tenure: tenure.to_owned(), index: Some(0), channels, done, changes, tally: Tally::default() }
     }
 
     pub(super) fn tally(&self) -> Tally {
         self.tally
+    }
+
+    /// Who went since this was asked last.
+    pub(super) fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
     }
 
     /// The next turn. The first one removes nothing: only after it is known that the node's lease was still gone when it
@@ -127,10 +142,12 @@ impl Walk {
     }
 
     fn called(&mut self, channel: Channel, answer: Value) {
-        match <(u64, u64, u64)>::from_redis_value(answer) {
-            Ok((cursor, removed, went)) => {
+        match <(u64, u64, Value)>::from_redis_value(answer) {
+            Ok((cursor, removed, changes)) => {
+                let changes = changes::read(&channel, Cause::NodeLost, &changes).unwrap_or_default();
                 self.tally.entries += removed;
-                self.tally.users += went;
+                self.tally.users += changes.len() as u64;
+                self.changes.extend(changes);
                 if cursor == 0 {
                     self.done.push(channel.as_str().into());
                 } else {

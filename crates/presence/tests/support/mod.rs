@@ -113,7 +113,12 @@ impl Told {
 }
 
 pub(crate) fn link_to(url: &str) -> Link {
-    let config = LinkConfig { url: url.to_owned(), prefix: LinkConfig::DEFAULT_PREFIX.to_owned(), sentinel: None };
+    let config = LinkConfig {
+        url: url.to_owned(),
+        prefix: LinkConfig::DEFAULT_PREFIX.to_owned(),
+        sentinel: None,
+        tls: Default::default(),
+    };
     Link::new(&config, LinkMetrics::new(&Registry::new()).unwrap()).unwrap()
 }
 

@@ -4,6 +4,7 @@
 //! [`Messages`], so that the same code serves WebSocket frames, a stream of events or a polling answer.
 
 pub mod json;
+pub mod msgpack;
 pub mod raw;
 pub mod socketio;
 
@@ -27,6 +28,8 @@ pub trait Messages {
     fn text(&mut self, write: &mut dyn FnMut(&mut Vec<u8>));
     /// One binary message.
     fn binary(&mut self, bytes: &[u8]);
+    /// One binary message, written into the given buffer like a text.
+    fn binary_with(&mut self, write: &mut dyn FnMut(&mut Vec<u8>));
     /// The end of the connection: this dialect has no other way to say what it was asked to say.
     fn close(&mut self, code: CloseCode);
 }
@@ -47,6 +50,8 @@ pub enum Dialect {
     Json,
     /// `/raw/{channel}`: every message is published to the channel and delivered verbatim.
     Raw(raw::Raw),
+    /// `gateway.v1.msgpack`: the native words as MessagePack.
+    Msgpack,
     /// `/socket.io/`: see [`socketio`]. Its messages need what its connection keeps: [`socketio::Session`].
     SocketIo(Arc<Rules>),
 }
@@ -58,6 +63,8 @@ pub enum Encoding {
     Json,
     /// See [`raw`].
     Raw,
+    /// See [`msgpack`].
+    Msgpack,
     /// See [`socketio`]: of a connection that is in one channel.
     SocketIo(Arc<Rules>),
     /// Of one that is in several: its positions are told by themselves.
@@ -66,22 +73,23 @@ pub enum Encoding {
 
 impl Encoding {
     /// How many there are.
-    pub const COUNT: usize = 4;
+    pub const COUNT: usize = 5;
 
     /// A dense number, to index a table by.
     pub const fn index(&self) -> usize {
         match self {
             Self::Json => 0,
             Self::Raw => 1,
-            Self::SocketIo(_) => 2,
-            Self::SocketIoTracked(_) => 3,
+            Self::Msgpack => 2,
+            Self::SocketIo(_) => 3,
+            Self::SocketIoTracked(_) => 4,
         }
     }
 
     /// Whether a client can be told that it missed something, and stays.
     pub const fn tells_gaps(&self) -> bool {
         match self {
-            Self::Json | Self::SocketIo(_) | Self::SocketIoTracked(_) => true,
+            Self::Json | Self::Msgpack | Self::SocketIo(_) | Self::SocketIoTracked(_) => true,
             Self::Raw => false,
         }
     }
@@ -91,6 +99,7 @@ impl Encoding {
         match self {
             Self::Json => json::encode(outgoing, out),
             Self::Raw => raw::encode(outgoing, out),
+            Self::Msgpack => msgpack::encode(outgoing, out),
             Self::SocketIo(rules) | Self::SocketIoTracked(rules) => socketio::encode::encode(rules, outgoing, out),
         }
     }
@@ -106,6 +115,7 @@ impl Encoding {
         let (rules, tracking) = match self {
             Self::Json => return json::encode_publication(channel, publication, out),
             Self::Raw => return raw::encode_payload(&publication.data, out),
+            Self::Msgpack => return msgpack::encode_publication(channel, publication, out),
             Self::SocketIo(rules) => (rules, Tracking::Whole),
             Self::SocketIoTracked(rules) => (rules, Tracking::Follows),
         };
@@ -114,11 +124,17 @@ impl Encoding {
 }
 
 impl Dialect {
+    /// The dialect that a subprotocol names on `/ws`.
+    pub fn native(subprotocol: &str) -> Option<Self> {
+        [Self::Json, Self::Msgpack].into_iter().find(|dialect| dialect.subprotocol() == subprotocol)
+    }
+
     /// The name of the dialect: a closed set, so it also serves as a metric's label.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Json => "json",
             Self::Raw(_) => "raw",
+            Self::Msgpack => "msgpack",
             Self::SocketIo(_) => "socketio",
         }
     }
@@ -128,6 +144,7 @@ impl Dialect {
         match self {
             Self::Json => "gateway.v1.json",
             Self::Raw(_) => "gateway.v1.raw",
+            Self::Msgpack => "gateway.v1.msgpack",
             // Its clients offer none.
             Self::SocketIo(_) => "",
         }
@@ -138,6 +155,7 @@ impl Dialect {
         match self {
             Self::Json => Encoding::Json,
             Self::Raw(_) => Encoding::Raw,
+            Self::Msgpack => Encoding::Msgpack,
             Self::SocketIo(rules) => Encoding::SocketIo(rules.clone()),
         }
     }
@@ -147,6 +165,7 @@ impl Dialect {
         match self {
             Self::Json => json::decode(message, each),
             Self::Raw(raw) => each(Ok(raw.decode(message))),
+            Self::Msgpack => msgpack::decode(message, each),
             // One message may be a part of what is asked: its connection keeps the others.
             Self::SocketIo(_) => {}
         }

@@ -55,10 +55,9 @@ fn close_for(code: ErrorCode) -> CloseCode {
         ErrorCode::TooLarge => CloseCode::TooBig,
         ErrorCode::RateLimited | ErrorCode::LimitExceeded => CloseCode::RateLimited,
         ErrorCode::Unavailable | ErrorCode::UnknownOutcome => CloseCode::Unavailable,
-        ErrorCode::BadRequest
-        | ErrorCode::UnknownClient
-        | ErrorCode::AlreadySubscribed
-        | ErrorCode::NotSubscribed
-        | ErrorCode::Internal => CloseCode::Internal,
+        ErrorCode::BadRequest => CloseCode::UnsupportedData,
+        ErrorCode::UnknownClient | ErrorCode::AlreadySubscribed | ErrorCode::NotSubscribed | ErrorCode::Internal => {
+            CloseCode::Internal
+        }
     }
 }

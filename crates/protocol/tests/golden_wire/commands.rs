@@ -36,7 +36,7 @@ fn history(name: &str) -> History {
     History { channel: channel(name), limit: DEFAULT_HISTORY_LIMIT, since: None, reverse: false }
 }
 
-fn samples() -> Vec<Request> {
+pub(crate) fn samples() -> Vec<Request> {
     let mut samples = Vec::new();
     let mut add = |id: Option<u64>, command| samples.push(Request { id, command });
     let token = || "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.c2lnbmF0dXJl".to_owned();

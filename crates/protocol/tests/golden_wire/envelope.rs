@@ -7,10 +7,11 @@ use protocol::envelope::{
     Envelope, Membership, decode_record, encode_membership, encode_publications, encode_record, encode_renewed,
 };
 use protocol::forward::{Ask, Request, Response};
-use protocol::{Cause, Epoch, Order, Origin, Payload, Publication};
+use protocol::order::Whom;
+use protocol::{Cause, Channel, CloseCode, Epoch, Order, Origin, Payload, Publication};
 
 #[derive(Debug, PartialEq)]
-enum BetweenNodes {
+pub(crate) enum BetweenNodes {
     Envelope(Envelope),
     Order(Order),
 }
@@ -25,6 +26,9 @@ golden_files! { BetweenNodes:
     ToNode(Order::Answer { .. }) => "order-answer.hex",
     ToNode(Order::Request { .. }) => "order-request.hex",
     ToNode(Order::Response { .. }) => "order-response.hex",
+    ToNode(Order::Disconnect { .. }) => "order-disconnect.hex",
+    ToNode(Order::Revoked) => "order-revoked.hex",
+    ToNode(Order::Prove { .. }) => "order-prove.hex",
 }
 
 fn positioned(first: u64, publications: Vec<Publication>) -> BetweenNodes {
@@ -61,6 +65,7 @@ fn samples() -> Vec<BetweenNodes> {
         ToNode(Order::Message { connection, ticket, answer_to: answer_to.into(), message })
     };
     let poll = Request { ask: Ask::Poll, secret: [0xab; 16], token: Some("t".into()), body: Bytes::from_static(b"x1") };
+    let disconnect = |whom, code| ToNode(Order::Disconnect { whom, code });
     vec![
         positioned(1, vec![hello()]),
         positioned(42, vec![full(), silent_text(), bare(binary()), empty()]),
@@ -82,6 +87,11 @@ fn samples() -> Vec<BetweenNodes> {
             ticket: 9,
             response: Response { status: 200, body: Bytes::from_static(b"2") }.encode(),
         }),
+        disconnect(Whom::Connection(7), CloseCode::Replaced),
+        disconnect(Whom::User("ann".into()), CloseCode::Disconnected),
+        disconnect(Whom::Channel(Channel::new("chat").unwrap()), CloseCode::Reset),
+        ToNode(Order::Revoked),
+        ToNode(Order::Prove { connection: 7 }),
     ]
 }
 

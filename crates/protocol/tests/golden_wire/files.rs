@@ -11,7 +11,7 @@ macro_rules! golden_files {
         /// Every golden file of this kind.
         pub(crate) const FILES: &[&str] = &[$($file,)*];
 
-        fn file_of(message: &$of) -> &'static str {
+        pub(crate) fn file_of(message: &$of) -> &'static str {
             match message { $($pattern => $file,)* }
         }
     };
@@ -20,6 +20,23 @@ pub(crate) use golden_files;
 
 fn directory() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+fn directory_of_msgpack() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden_msgpack")
+}
+
+/// The name in MessagePack of a golden file in JSON.
+pub(crate) fn in_msgpack(file: &str) -> String {
+    file.replace(".jsonl", ".hex")
+}
+
+/// The MessagePack messages beside those of a file in JSON: the same, in the same order, one a line.
+pub(crate) fn msgpack_messages(file: &str) -> Vec<Vec<u8>> {
+    let text = fs::read_to_string(directory_of_msgpack().join(in_msgpack(file)));
+    let text = text.unwrap_or_else(|error| panic!("{file}: {error} (see golden_msgpack.py)"));
+    let byte = |digits: &[u8]| u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap();
+    text.lines().map(|line| line.as_bytes().chunks(2).map(byte).collect()).collect()
 }
 
 /// The messages of one file: its lines, byte for byte.
@@ -68,9 +85,14 @@ fn no_golden_file_is_without_its_test() {
         .chain([crate::commands::ARRAY])
         .map(str::to_owned)
         .collect();
-    let present: BTreeSet<String> = fs::read_dir(directory())
+    assert_eq!(names_in(directory()), known);
+    let in_json = known.iter().filter(|name| name.ends_with(".jsonl"));
+    assert_eq!(names_in(directory_of_msgpack()), in_json.map(|name| in_msgpack(name)).collect());
+}
+
+fn names_in(directory: PathBuf) -> BTreeSet<String> {
+    fs::read_dir(directory)
         .expect("the golden files")
         .map(|entry| entry.expect("a golden file").file_name().into_string().expect("a plain name"))
-        .collect();
-    assert_eq!(present, known);
+        .collect()
 }

@@ -9,6 +9,7 @@ mod commands;
 mod document;
 mod envelope;
 mod files;
+mod msgpack;
 mod outgoing;
 mod raw;
 mod samples;

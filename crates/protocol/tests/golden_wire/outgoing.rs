@@ -30,7 +30,7 @@ golden_files! { Outgoing:
     Outgoing::Push(Push::Reconnect { .. }) => "push-reconnect.jsonl",
 }
 
-fn samples() -> Vec<Outgoing> {
+pub(crate) fn samples() -> Vec<Outgoing> {
     [replies(), refusals(), pushes()].concat()
 }
 
@@ -168,7 +168,7 @@ fn pushes() -> Vec<Outgoing> {
     samples.into_iter().map(Outgoing::Push).collect()
 }
 
-fn publications() -> Vec<Publication> {
+pub(crate) fn publications() -> Vec<Publication> {
     let of_user = Origin { info: None, ..ann() };
     vec![
         hello(),

@@ -96,8 +96,8 @@ fn a_refusal_and_the_end_of_the_subscription_close_with_the_code_nearest_to_thei
             ErrorCode::TooLarge => 1009,
             ErrorCode::RateLimited | ErrorCode::LimitExceeded => 4101,
             ErrorCode::Unavailable | ErrorCode::UnknownOutcome => 4105,
-            ErrorCode::BadRequest
-            | ErrorCode::UnknownClient
+            ErrorCode::BadRequest => 1003,
+            ErrorCode::UnknownClient
             | ErrorCode::AlreadySubscribed
             | ErrorCode::NotSubscribed
             | ErrorCode::Internal => 1011,

@@ -10,6 +10,7 @@ mod data;
 mod fields;
 mod ids;
 mod messages;
+mod msgpack;
 mod places;
 
 use protocol::{Command, ErrorCode, Payload, Request};

@@ -8,5 +8,6 @@ mod transport;
 mod between_nodes;
 mod deliveries;
 mod messages;
+mod msgpack;
 mod socketio;
 mod strategies;

@@ -28,6 +28,14 @@ impl Messages for Recorder {
         self.0.push(Written::Binary(bytes.to_vec()));
     }
 
+    fn binary_with(&mut self, write: &mut dyn FnMut(&mut Vec<u8>)) {
+        let earlier = b"an earlier message".to_vec();
+        let mut buffer = earlier.clone();
+        write(&mut buffer);
+        let message = buffer.strip_prefix(&*earlier).expect("a dialect only appends");
+        self.0.push(Written::Binary(message.to_vec()));
+    }
+
     fn close(&mut self, code: CloseCode) {
         self.0.push(Written::Close(code));
     }
@@ -54,5 +62,22 @@ pub(crate) fn json(outgoing: &Outgoing) -> String {
 pub(crate) fn read(text: &str) -> Vec<Result<Request, Malformed>> {
     let mut results = Vec::new();
     Dialect::Json.decode(Incoming::Text(text), &mut |result| results.push(result));
+    results
+}
+
+/// The one binary message that the MessagePack dialect makes of a reply or push.
+#[allow(dead_code, reason = "each test binary uses what it needs")]
+pub(crate) fn msgpack(outgoing: &Outgoing) -> Vec<u8> {
+    match written(&Encoding::Msgpack, outgoing).as_slice() {
+        [Written::Binary(bytes)] => bytes.clone(),
+        other => panic!("one binary message was to be written, not {other:?}"),
+    }
+}
+
+/// What the MessagePack dialect reads from one binary message.
+#[allow(dead_code, reason = "each test binary uses what it needs")]
+pub(crate) fn read_msgpack(bytes: &[u8]) -> Vec<Result<Request, Malformed>> {
+    let mut results = Vec::new();
+    Dialect::Msgpack.decode(Incoming::Binary(bytes), &mut |result| results.push(result));
     results
 }

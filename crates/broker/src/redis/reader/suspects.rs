@@ -36,7 +36,7 @@ impl Reader {
         let mut pipe = Pipeline::with_capacity(2 * suspects.len());
         for (channel, memo) in suspects {
             let part = Part::Forward { count: 1, from: format!("{}-0", memo.mark.offset) };
-            pipe.add_command(reading::command(&self.keys, channel, &part));
+            pipe.add_command(reading::command(&self.keys, channel, &part, self.interest.unused_ttl()));
             pipe.add_command(reading::end_of_last_epoch(&self.keys, channel));
         }
         let mut answers = self.ask(primary, &pipe).await?.into_iter();

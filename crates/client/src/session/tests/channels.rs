@@ -223,11 +223,13 @@ fn the_state_comes_with_the_subscription_to_whoever_asks_for_it_and_again_after_
     let mut bench = Bench::online();
     let (stream, mut events) = tokio::sync::mpsc::channel(10);
     let serial = bench.ids.next();
-    let wanted = Wanted { serial, channel: channel("chat"), members: false, state: true, recover: None, stream };
+    let token = Some(crate::SubscriptionToken::new("t0k"));
+    let wanted = Wanted { serial, channel: channel("chat"), members: false, state: true, recover: None, token, stream };
     bench.session.subscribe(wanted, bench.now).unwrap();
     let state = |offset: u64| json!([{"offset": offset, "time": 1, "retain": "a", "data": offset}]);
     let asked = bench.answer_subscribe(&json!({"epoch": "e1", "offset": 4, "state": state(2)}));
     assert_eq!(asked.get("state"), None, "the gateway sends it if nothing is said");
+    assert_eq!(asked["token"], "t0k");
     bench.hear(&json!({"type": "publication", "channel": "chat", "offset": 5, "time": 1, "retain": "a", "data": 5}));
     bench.reconnect();
     bench.answer_subscribe(

@@ -80,7 +80,8 @@ impl Bench {
     fn subscribe_with(&mut self, name: &str, recover: Option<Position>, room: usize) -> (u64, mpsc::Receiver<Event>) {
         let (stream, events) = mpsc::channel(room);
         let serial = self.ids.next();
-        let wanted = Wanted { serial, channel: channel(name), members: false, state: false, recover, stream };
+        let wanted =
+            Wanted { serial, channel: channel(name), members: false, state: false, recover, token: None, stream };
         self.session.subscribe(wanted, self.now).unwrap();
         (serial, events)
     }

@@ -120,3 +120,23 @@ proptest! {
         prop_assert!(seen.len() <= bytes.len());
     }
 }
+
+#[test]
+fn one_unfinished_message_stays_the_same_whatever_comes_between_and_the_next_is_another() {
+    let mut reader = Reader::default();
+    let mut feed = |bytes: &[u8]| {
+        reader.feed(&mut bytes.to_vec(), &LIMITS, &mut |_| {}).expect("good frames");
+        reader.unfinished()
+    };
+    assert_eq!(feed(&frame(0x81, b"whole")), None);
+    let begun = feed(&frame(0x01, b"a"));
+    assert!(begun.is_some());
+    assert_eq!(feed(&[frame(0x89, b"ping"), frame(0x00, b"b")].concat()), begun);
+    let next = [frame(0x80, b"end"), frame(0x81, b"hello")[..3].to_vec()].concat();
+    let cut = feed(&next);
+    assert!(cut.is_some() && cut != begun, "the end of one and the beginning of another");
+    assert_eq!(feed(&frame(0x81, b"hello")[3..4]), cut);
+    let third = [&frame(0x81, b"hello")[4..], &frame(0x81, b"again")[..5]].concat();
+    assert!(feed(&third).is_some_and(|third| Some(third) != cut));
+    assert_eq!(feed(&frame(0x81, b"again")[5..]), None);
+}

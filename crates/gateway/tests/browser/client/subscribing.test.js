@@ -176,3 +176,39 @@ test("types it does not know are passed over", scripted(async (parts) => {
   peer.publication("news", 5);
   assert.deepEqual(await until(2), [{ subscribed: false }, 5]);
 }));
+
+test("a subscription's own token is asked for at each attempt, and again when it has ended", scripted(async (parts) => {
+  const peer = await connected(parts);
+  const asked = [];
+  const getToken = async (channel) => `t${asked.push(channel)}`;
+  const { subscription, until } = subscribe(parts.gateway, "news", { getToken });
+  assert.equal((await peer.subscribed("e1", 4)).token, "t1");
+  await until(1);
+  peer.send({ type: "unsubscribed", channel: "news", code: "unauthenticated", reason: "the token has ended" });
+  const ping = parts.gateway.ping();
+  await peer.answer("ping", { type: "pong" });
+  await ping;
+  assert.equal(subscription.state, "waiting");
+  parts.clock.advance(500);
+  const again = await peer.subscribed("e1", 5, { recovered: true });
+  assert.deepEqual([again.token, again.recover], ["t2", { epoch: "e1", offset: 4 }]);
+  const next = await broken(parts, peer);
+  assert.equal((await next.subscribed("e1", 5, { recovered: true })).token, "t3");
+  assert.deepEqual(asked, ["news", "news", "news"]);
+}));
+
+test("without a token of its own a subscription ends, and one that was dropped meanwhile asks nothing", scripted(async (parts) => {
+  const peer = await connected(parts);
+  const getToken = () => Promise.reject(new Error("logged out"));
+  const { until } = subscribe(parts.gateway, "news", { getToken });
+  assert.deepEqual(await until(1), [{ end: "unauthenticated" }]);
+  let give;
+  const { subscription } = subscribe(parts.gateway, "late", { getToken: () => new Promise((given) => (give = given)) });
+  await Promise.resolve();
+  subscription.unsubscribe();
+  await peer.answer("unsubscribe", { type: "unsubscribed" });
+  give("t");
+  const ping = parts.gateway.ping();
+  await peer.answer("ping", { type: "pong" });
+  await ping;
+}));

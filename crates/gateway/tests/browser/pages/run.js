@@ -8,6 +8,7 @@ import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { allFaults, launch, open, person, reads } from "./browser.js";
+import { hostile } from "./hostile.js";
 import { startProxy } from "./proxy.js";
 
 const [first, second = first, shots] = process.argv.slice(2);
@@ -25,7 +26,7 @@ const channel = `chat:${room}`;
 const MANY = 330;
 
 /** What a page must not take for markup. */
-const hostile = '<img src=x onerror="alert(1)"><b>not bold</b>';
+const markup = '<img src=x onerror="alert(1)"><b>not bold</b>';
 
 const shoot = async (page, name) => {
   if (shots !== undefined) await page.screenshot({ path: join(shots, `${name}.png`) });
@@ -73,8 +74,8 @@ async function chat(browser, proxy) {
   });
 
   await step("markup is shown as text and does nothing", async () => {
-    said.push(hostile);
-    await ann.say(hostile);
+    said.push(markup);
+    await ann.say(markup);
     await Promise.all(people.map((one) => one.hears(said)));
     for (const { page } of people) assert.equal(await page.locator("#log img, #log .text b").count(), 0);
   });
@@ -227,6 +228,7 @@ const proxy = await startProxy(first);
 try {
   await frontPage(browser);
   await chat(browser, proxy);
+  await hostile(browser, [first, second], step);
 } catch (error) {
   console.error("what the pages told:", allFaults);
   throw error;

@@ -47,6 +47,8 @@ struct Here {
     is_confirmed: bool,
     /// Redis may have lost it together with the memory that its user was told of: not to be told again.
     is_quiet: bool,
+    /// It was sent, and not answered.
+    is_in_doubt: bool,
     /// Why it is not wanted.
     cause: Cause,
 }
@@ -130,6 +132,7 @@ impl Ledger {
             is_sent: false,
             is_confirmed: false,
             is_quiet: false,
+            is_in_doubt: false,
             cause: Cause::Left,
         };
         let turn = here.draw_turn(&mut self.turns);

@@ -144,7 +144,7 @@ fn fly_into_trouble(
 
 /// No answer came.
 fn lose(ledger: &mut Ledger, flight: &Flight) {
-    ledger.lost(flight);
+    ledger.lost(flight, true);
     ledger.refuse_waiting();
 }
 

@@ -47,8 +47,8 @@ impl Ledger {
                     flight.index.push(place.channel.clone());
                 }
             }
-            let (entry, joins, quiet, cause) = (here.entry.clone(), here.is_wanted, here.is_quiet, here.cause);
-            flight.ops.push(Op { turn, place, entry, joins, quiet, cause });
+            let (joins, quiet, in_doubt, cause) = (here.is_wanted, here.is_quiet, here.is_in_doubt, here.cause);
+            flight.ops.push(Op { turn, place, entry: here.entry.clone(), joins, quiet, in_doubt, cause });
         }
         // A node that stops deletes its whole index.
         if !self.is_stopping {
@@ -93,6 +93,7 @@ impl Ledger {
         here.is_confirmed = op.joins;
         here.is_sent = op.joins;
         here.is_quiet = false;
+        here.is_in_doubt = false;
         if !here.is_wanted && !here.is_sent {
             self.remove(channel, client);
         }
@@ -112,10 +113,12 @@ impl Ledger {
         }
     }
 
-    /// The flight brought no answers: all of it is to be written again, in the order it had.
-    pub(in crate::redis) fn lost(&mut self, flight: &Flight) {
+    /// The flight brought no answers: all of it is to be written again, in the order it had. `in_doubt` if it may have been
+    /// carried out all the same.
+    pub(in crate::redis) fn lost(&mut self, flight: &Flight, in_doubt: bool) {
         for Op { turn, place, .. } in &flight.ops {
             let Some(here) = find(&mut self.clients, &place.channel, &place.client) else { continue };
+            here.is_in_doubt |= in_doubt;
             if here.turn.is_none() {
                 here.turn = Some(*turn);
                 self.turns.put_back(*turn, place.clone());

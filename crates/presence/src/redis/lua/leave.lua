@@ -8,10 +8,10 @@
 -- ARGV[3]  node, whatever the tenure
 -- ARGV[4]  cause, as in the envelope
 -- ARGV[5]  with more users than this nobody is told; -1 tells nobody ever
--- Returns 1 if the user went, else 0.
+-- Returns the change, or nothing if the user did not go.
 local client = ARGV[2]
 local member = redis.call('HGET', KEYS[1], client)
 member = member and cjson.decode(member)
-if not member or string.match(member.node, '^[^~]*') ~= ARGV[3] then return 0 end
+if not member or string.match(member.node, '^[^~]*') ~= ARGV[3] then return {} end
 redis.call('HDEL', KEYS[1], client)
-return forget(KEYS[2], ARGV[1], tonumber(ARGV[4]), client, member, tonumber(ARGV[5]))
+return { forget(KEYS[2], ARGV[1], tonumber(ARGV[4]), client, member, tonumber(ARGV[5])) }

@@ -24,11 +24,18 @@ local function tell(topic, left, cause, client, member)
   redis.call('PUBLISH', topic, change)
 end
 
--- One connection less for a user. The last one is told, unless there were more than `told_max` users before.
+-- What a script answers of a user that came or went: 0 or 1 for `left`, 1 if it is the channel's first or last user, its
+-- connection, its name, and what the token says of it (empty for nothing).
+local function change(left, is_edge, client, member)
+  return { left, is_edge and 1 or 0, client, member.user, member.info or '' }
+end
+
+-- One connection less for a user. The last one is told, unless there were more than `told_max` users before. Returns the
+-- change; nil if the user has other connections.
 local function forget(users, topic, cause, client, member, told_max)
-  if redis.call('HINCRBY', users, member.user, -1) > 0 then return 0 end
+  if redis.call('HINCRBY', users, member.user, -1) > 0 then return nil end
   local before = redis.call('HLEN', users)
   redis.call('HDEL', users, member.user)
   if before <= told_max then tell(topic, 1, cause, client, member) end
-  return 1
+  return change(1, before == 1, client, member)
 end

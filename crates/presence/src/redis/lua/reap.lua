@@ -10,11 +10,11 @@
 -- ARGV[4]  how many connections to look at, about
 -- ARGV[5]  cause, as in the envelope
 -- ARGV[6]  with more users than this nobody is told
--- Returns where the reading goes on (0: it is done), how many connections were removed, and how many users went.
+-- Returns where the reading goes on (0: it is done), how many connections were removed, and the changes.
 local here, users, topic, node = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 local cause, told_max = tonumber(ARGV[5]), tonumber(ARGV[6])
 local page = redis.call('HSCAN', here, ARGV[3], 'COUNT', ARGV[4])
-local removed, went = 0, 0
+local removed, changes = 0, {}
 for at = 1, #page[2], 2 do
   local client, stored = page[2][at], page[2][at + 1]
   -- Most are of other nodes: looking for the name is much cheaper than reading the member.
@@ -22,7 +22,7 @@ for at = 1, #page[2], 2 do
   if member and member.node == node then
     redis.call('HDEL', here, client)
     removed = removed + 1
-    went = went + forget(users, topic, cause, client, member, member.silent and -1 or told_max)
+    changes[#changes + 1] = forget(users, topic, cause, client, member, member.silent and -1 or told_max)
   end
 end
-return { page[1], removed, went }
+return { page[1], removed, changes }

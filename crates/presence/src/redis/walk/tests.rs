@@ -16,7 +16,12 @@ const HOLD: Duration = Duration::from_secs(60);
 
 fn node(server: &RedisServer, name: &str) -> RedisPresence {
     let registry = Registry::new();
-    let config = LinkConfig { url: server.url(), prefix: LinkConfig::DEFAULT_PREFIX.to_owned(), sentinel: None };
+    let config = LinkConfig {
+        url: server.url(),
+        prefix: LinkConfig::DEFAULT_PREFIX.to_owned(),
+        sentinel: None,
+        tls: Default::default(),
+    };
     let link = Link::new(&config, LinkMetrics::new(&registry).unwrap()).unwrap();
     // Nobody reaps by itself within this test.
     let config = PresenceConfig { lease: Duration::from_secs(600), members_max: 100_000, ..PresenceConfig::default() };

@@ -1,6 +1,6 @@
 //! JSON text to commands: nothing a client sends can do more than earn a `bad_request`.
 
-use super::fields::{self, Fields};
+use super::fields::{self, Field, Fields, Written};
 use crate::dialect::{Incoming, Malformed};
 use crate::{Command, History, Publish, Refusal, Request, Send, Subscribe};
 use serde::Deserialize;
@@ -68,9 +68,9 @@ impl<'de> Deserialize<'de> for Batch<'de> {
 
 /// What is left to read of an object that was refused as a whole, for a field given twice.
 #[derive(Deserialize)]
-struct OnlyId<'a> {
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
+#[serde(bound(deserialize = "V: Deserialize<'de>"))]
+pub(in crate::dialect) struct OnlyId<V> {
+    pub(in crate::dialect) id: Field<V>,
 }
 
 fn decode_one(text: &str) -> Result<Request, Malformed> {
@@ -78,21 +78,24 @@ fn decode_one(text: &str) -> Result<Request, Malformed> {
     if !begins_with(text, '{') {
         return Err(malformed(None, "a command is a JSON object such as {\"type\":\"ping\"}"));
     }
-    match serde_json::from_str::<Fields<'_>>(text) {
-        Ok(fields) => {
-            let id = fields::number(fields.id, "id").map_err(|message| malformed(None, message))?;
-            let command = command(&fields).map_err(|message| malformed(id, message))?;
-            if id.is_none() && matches!(&command, Command::Subscribe(subscribe) if subscribe.recover.is_some()) {
-                return Err(malformed(None, "`recover` needs an `id`: what was missed comes in the answer"));
-            }
-            Ok(Request { id, command })
-        }
+    match serde_json::from_str::<Fields<&RawValue>>(text) {
+        Ok(fields) => request(&fields),
         Err(error) => {
-            let only = serde_json::from_str::<OnlyId<'_>>(text).ok();
+            let only = serde_json::from_str::<OnlyId<&RawValue>>(text).ok();
             let id = only.and_then(|only| fields::number(only.id, "id").ok().flatten());
             Err(malformed(id, describe(&error)))
         }
     }
+}
+
+/// The request that these fields are, in whatever notation.
+pub(in crate::dialect) fn request<'a, V: Written<'a>>(fields: &Fields<V>) -> Result<Request, Malformed> {
+    let id = fields::number(fields.id, "id").map_err(|message| malformed(None, message))?;
+    let command = command(fields).map_err(|message| malformed(id, message))?;
+    if id.is_none() && matches!(&command, Command::Subscribe(subscribe) if subscribe.recover.is_some()) {
+        return Err(malformed(None, "`recover` needs an `id`: what was missed comes in the answer"));
+    }
+    Ok(Request { id, command })
 }
 
 fn begins_with(text: &str, bracket: char) -> bool {
@@ -104,11 +107,11 @@ fn describe(error: &serde_json::Error) -> String {
     if error.is_data() { error.to_string() } else { format!("not JSON: {error}") }
 }
 
-fn malformed(id: Option<u64>, message: impl Into<Cow<'static, str>>) -> Malformed {
+pub(in crate::dialect) fn malformed(id: Option<u64>, message: impl Into<Cow<'static, str>>) -> Malformed {
     Malformed { id, refusal: Refusal::bad_request(message) }
 }
 
-fn command(fields: &Fields<'_>) -> Result<Command, String> {
+fn command<'a, V: Written<'a>>(fields: &Fields<V>) -> Result<Command, String> {
     let Some(kind) = fields::text(fields.kind, "type")? else {
         return Err(format!("a command has a `type`: one of {TYPES}"));
     };
@@ -120,11 +123,11 @@ fn command(fields: &Fields<'_>) -> Result<Command, String> {
 /// # Errors
 /// What is wrong with it, in words.
 pub fn command_of(kind: &str, object: &str) -> Result<Command, String> {
-    let fields = serde_json::from_str::<Fields<'_>>(object).map_err(|error| describe(&error))?;
+    let fields = serde_json::from_str::<Fields<&RawValue>>(object).map_err(|error| describe(&error))?;
     command_of_kind(kind, &fields)
 }
 
-fn command_of_kind(kind: &str, fields: &Fields<'_>) -> Result<Command, String> {
+fn command_of_kind<'a, V: Written<'a>>(kind: &str, fields: &Fields<V>) -> Result<Command, String> {
     Ok(match kind {
         "auth" => Command::Auth { token: fields::required(fields.token, "auth", "token")? },
         "subscribe" => Command::Subscribe(Subscribe {
@@ -156,7 +159,7 @@ fn command_of_kind(kind: &str, fields: &Fields<'_>) -> Result<Command, String> {
     })
 }
 
-fn publish(fields: &Fields<'_>) -> Result<Publish, String> {
+fn publish<'a, V: Written<'a>>(fields: &Fields<V>) -> Result<Publish, String> {
     Ok(Publish {
         channel: fields.channel("publish")?,
         data: fields.data("publish")?,

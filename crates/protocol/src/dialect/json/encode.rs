@@ -1,39 +1,95 @@
-//! Replies and pushes to JSON text. Fields always come in the same order; golden files hold each message.
+//! Replies and pushes to objects, in JSON or another [`Notation`]. Fields always come in the same order; golden files hold
+//! each message.
 
+use super::notation::Json;
 use crate::dialect::Messages;
 use crate::{
     Channel, Content, Member, Members, Origin, Outgoing, Payload, Position, Publication, Push, Refusal, Reply,
     WIRE_VERSION, Welcome,
 };
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use std::marker::PhantomData;
 
 /// Writes anything that goes to a client, as one text message.
 pub fn encode(outgoing: &Outgoing, out: &mut dyn Messages) {
-    out.text(&mut |buffer| match outgoing {
-        Outgoing::Reply { id, reply } => write_reply(buffer, *id, reply),
-        Outgoing::Refused { id, refusal } => write_refusal(buffer, *id, refusal),
-        Outgoing::Push(push) => write_push(buffer, push),
-    });
+    out.text(&mut |buffer| write::<Json>(buffer, outgoing));
 }
 
 /// Writes one live publication, as one text message: the hot path of fan-out, encoded once for all its readers.
 pub fn encode_publication(channel: &Channel, publication: &Publication, out: &mut dyn Messages) {
-    out.text(&mut |buffer| {
-        Object::of(buffer, "publication").string("channel", channel).publication(publication).end();
-    });
-}
-
-fn write_reply(buffer: &mut Vec<u8>, id: u64, reply: &Reply) {
-    write_reply_begun(buffer, reply, &|buffer, kind| Object::of(buffer, kind).number("id", id));
+    out.text(&mut |buffer| write_publication::<Json>(buffer, channel, publication));
 }
 
 /// A reply as an object with `"status":"ok"` in place of an id, for dialects that number their answers elsewhere.
 pub fn write_ok_reply(buffer: &mut Vec<u8>, reply: &Reply) {
-    write_reply_begun(buffer, reply, &|buffer, kind| Object::begin(buffer).string("status", "ok").string("type", kind));
+    write_reply_begun(buffer, reply, &|buffer, kind| {
+        Object::<Json>::begin(buffer).string("status", "ok").string("type", kind)
+    });
 }
 
-fn write_reply_begun(buffer: &mut Vec<u8>, reply: &Reply, start: &dyn for<'a> Fn(&'a mut Vec<u8>, &str) -> Object<'a>) {
+/// The fields of a refusal, without braces.
+pub fn write_error_fields(buffer: &mut Vec<u8>, refusal: &Refusal) {
+    let _ = Object::<Json>::fields_of(buffer).refusal(refusal);
+}
+
+/// A `member` with its name, without braces around.
+pub fn write_member(buffer: &mut Vec<u8>, member: &Member) {
+    let _ = Object::<Json>::fields_of(buffer).object("member", |o| o.member(member));
+}
+
+/// A JSON string.
+pub fn write_string(buffer: &mut Vec<u8>, text: &str) {
+    <Json as Notation>::string(buffer, text);
+}
+
+/// How values are written. The objects are the same in all notations.
+pub(in crate::dialect) trait Notation: Sized {
+    /// The begin of an object.
+    fn begin_object(buffer: &mut Vec<u8>);
+    /// The name of its field with this number, counted from 0.
+    fn name(buffer: &mut Vec<u8>, index: u8, name: &str);
+    /// Its end; it began at `start` and has so many fields, at most 15.
+    fn end_object(buffer: &mut Vec<u8>, start: usize, fields: u8);
+    /// The begin of an array of so many items.
+    fn begin_array(buffer: &mut Vec<u8>, length: usize);
+    /// What stands before its item with this number, counted from 0.
+    fn before_item(buffer: &mut Vec<u8>, index: usize);
+    /// Its end.
+    fn end_array(buffer: &mut Vec<u8>);
+    /// A string.
+    fn string(buffer: &mut Vec<u8>, text: &str);
+    /// A number.
+    fn number(buffer: &mut Vec<u8>, number: u64);
+    /// `true` or `false`.
+    fn boolean(buffer: &mut Vec<u8>, value: bool);
+    /// A value that is JSON text.
+    fn json(buffer: &mut Vec<u8>, json: &[u8]);
+    /// The fields of a payload that is bytes.
+    fn binary<'a>(object: Object<'a, Self>, bytes: &[u8]) -> Object<'a, Self>;
+}
+
+/// Writes anything that goes to a client.
+pub(in crate::dialect) fn write<N: Notation>(buffer: &mut Vec<u8>, outgoing: &Outgoing) {
+    match outgoing {
+        Outgoing::Reply { id, reply } => write_reply::<N>(buffer, *id, reply),
+        Outgoing::Refused { id, refusal } => write_refusal::<N>(buffer, *id, refusal),
+        Outgoing::Push(push) => write_push::<N>(buffer, push),
+    }
+}
+
+/// Writes one live publication.
+pub(in crate::dialect) fn write_publication<N: Notation>(buffer: &mut Vec<u8>, channel: &Channel, it: &Publication) {
+    Object::<N>::of(buffer, "publication").string("channel", channel).publication(it).end();
+}
+
+fn write_reply<N: Notation>(buffer: &mut Vec<u8>, id: u64, reply: &Reply) {
+    write_reply_begun(buffer, reply, &|buffer, kind| Object::<N>::of(buffer, kind).number("id", id));
+}
+
+fn write_reply_begun<N: Notation>(
+    buffer: &mut Vec<u8>,
+    reply: &Reply,
+    start: &dyn for<'a> Fn(&'a mut Vec<u8>, &str) -> Object<'a, N>,
+) {
     match reply {
         Reply::Authed { user, expires_in } => start(buffer, "authed")
             .string("user", user)
@@ -60,55 +116,45 @@ fn write_reply_begun(buffer: &mut Vec<u8>, reply: &Reply, start: &dyn for<'a> Fn
     .end();
 }
 
-fn write_refusal(buffer: &mut Vec<u8>, id: Option<u64>, refusal: &Refusal) {
-    Object::of(buffer, "error").optional(id, |o, id| o.number("id", id)).refusal(refusal).end();
+fn write_refusal<N: Notation>(buffer: &mut Vec<u8>, id: Option<u64>, refusal: &Refusal) {
+    Object::<N>::of(buffer, "error").optional(id, |o, id| o.number("id", id)).refusal(refusal).end();
 }
 
-/// The fields of a refusal, without braces.
-pub fn write_error_fields(buffer: &mut Vec<u8>, refusal: &Refusal) {
-    let _ = Object { buffer, first: true }.refusal(refusal);
-}
-
-/// A `member` with its name, without braces around.
-pub fn write_members(buffer: &mut Vec<u8>, member: &Member) {
-    let _ = Object { buffer, first: true }.object("member", |o| o.member(member));
-}
-
-fn write_push(buffer: &mut Vec<u8>, push: &Push) {
+fn write_push<N: Notation>(buffer: &mut Vec<u8>, push: &Push) {
     match push {
-        Push::Welcome(welcome) => write_welcome(Object::of(buffer, "welcome"), welcome),
+        Push::Welcome(welcome) => write_welcome(Object::<N>::of(buffer, "welcome"), welcome),
         Push::Publication { channel, publication } => {
-            Object::of(buffer, "publication").string("channel", channel).publication(publication)
+            Object::<N>::of(buffer, "publication").string("channel", channel).publication(publication)
         }
         Push::Join { channel, member } => {
-            Object::of(buffer, "join").string("channel", channel).object("member", |o| o.member(member))
+            Object::<N>::of(buffer, "join").string("channel", channel).object("member", |o| o.member(member))
         }
-        Push::Leave { channel, member, cause } => Object::of(buffer, "leave")
+        Push::Leave { channel, member, cause } => Object::<N>::of(buffer, "leave")
             .string("channel", channel)
             .object("member", |o| o.member(member))
             .string("cause", cause.as_str()),
-        Push::Gap { channel, from, to, epoch } => Object::of(buffer, "gap")
+        Push::Gap { channel, from, to, epoch } => Object::<N>::of(buffer, "gap")
             .string("channel", channel)
             .optional(*from, |o, from| o.number("from", from))
             .optional(*to, |o, to| o.number("to", to))
             .optional(epoch.as_ref(), |o, epoch| o.string("epoch", epoch)),
-        Push::Message { from, data, event, time_ms: _ } => Object::of(buffer, "message")
+        Push::Message { from, data, event, time_ms: _ } => Object::<N>::of(buffer, "message")
             .origin(from)
             .optional(event.as_ref(), |o, event| o.string("event", event))
             .payload(data),
-        Push::Unsubscribed { channel, code, reason } => Object::of(buffer, "unsubscribed")
+        Push::Unsubscribed { channel, code, reason } => Object::<N>::of(buffer, "unsubscribed")
             .string("channel", channel)
             .string("code", code.as_str())
             .string("reason", reason),
-        Push::Expiring { in_ms } => Object::of(buffer, "expiring").number("in_ms", *in_ms),
+        Push::Expiring { in_ms } => Object::<N>::of(buffer, "expiring").number("in_ms", *in_ms),
         Push::Reconnect { after_ms, reason } => {
-            Object::of(buffer, "reconnect").number("after_ms", *after_ms).string("reason", reason.reason())
+            Object::<N>::of(buffer, "reconnect").number("after_ms", *after_ms).string("reason", reason.reason())
         }
     }
     .end();
 }
 
-fn write_welcome<'a>(object: Object<'a>, welcome: &Welcome) -> Object<'a> {
+fn write_welcome<'a, N: Notation>(object: Object<'a, N>, welcome: &Welcome) -> Object<'a, N> {
     object
         .string("client", &welcome.client)
         .string("node", &welcome.node)
@@ -118,79 +164,81 @@ fn write_welcome<'a>(object: Object<'a>, welcome: &Welcome) -> Object<'a> {
         .number("version", u64::from(WIRE_VERSION))
 }
 
-/// A JSON object being written straight into a buffer: no tree, no allocation of its own.
-struct Object<'a> {
-    buffer: &'a mut Vec<u8>,
-    first: bool,
+/// An object being written straight into a buffer: no tree, no allocation of its own.
+pub(in crate::dialect) struct Object<'a, N> {
+    pub(in crate::dialect) buffer: &'a mut Vec<u8>,
+    start: usize,
+    fields: u8,
+    notation: PhantomData<N>,
 }
 
-impl<'a> Object<'a> {
+impl<'a, N: Notation> Object<'a, N> {
     /// Begins an object with its `type`.
     fn of(buffer: &'a mut Vec<u8>, kind: &str) -> Self {
         Self::begin(buffer).string("type", kind)
     }
 
+    /// Fields without the braces around them.
+    fn fields_of(buffer: &'a mut Vec<u8>) -> Self {
+        let start = buffer.len();
+        Self { buffer, start, fields: 0, notation: PhantomData }
+    }
+
     fn begin(buffer: &'a mut Vec<u8>) -> Self {
-        buffer.push(b'{');
-        Self { buffer, first: true }
+        let start = buffer.len();
+        N::begin_object(buffer);
+        Self { buffer, start, fields: 0, notation: PhantomData }
     }
 
     fn end(self) {
-        self.buffer.push(b'}');
+        N::end_object(self.buffer, self.start, self.fields);
     }
 
-    /// Names are from this file only, so they need no escaping.
-    fn name(&mut self, name: &str) {
-        if !self.first {
-            self.buffer.push(b',');
-        }
-        self.first = false;
-        self.buffer.push(b'"');
-        self.buffer.extend_from_slice(name.as_bytes());
-        self.buffer.extend_from_slice(b"\":");
+    /// Names are from this file only, so they need no escaping; no object has more than 15.
+    pub(in crate::dialect) fn name(&mut self, name: &str) {
+        N::name(self.buffer, self.fields, name);
+        self.fields += 1;
     }
 
-    fn string(mut self, name: &str, value: &str) -> Self {
+    pub(in crate::dialect) fn string(mut self, name: &str, value: &str) -> Self {
         self.name(name);
-        write_string(self.buffer, value);
+        N::string(self.buffer, value);
         self
     }
 
     fn number(mut self, name: &str, value: u64) -> Self {
         self.name(name);
-        let _ = serde_json::to_writer(&mut *self.buffer, &value);
+        N::number(self.buffer, value);
         self
     }
 
     fn boolean(mut self, name: &str, value: bool) -> Self {
         self.name(name);
-        self.buffer.extend_from_slice(if value { b"true" } else { b"false" });
+        N::boolean(self.buffer, value);
         self
     }
 
     /// A value that is JSON already.
     fn json(mut self, name: &str, value: &[u8]) -> Self {
         self.name(name);
-        self.buffer.extend_from_slice(value);
+        N::json(self.buffer, value);
         self
     }
 
-    fn object(mut self, name: &str, fill: impl FnOnce(Object<'_>) -> Object<'_>) -> Self {
+    fn object(mut self, name: &str, fill: impl FnOnce(Object<'_, N>) -> Object<'_, N>) -> Self {
         self.name(name);
         fill(Object::begin(self.buffer)).end();
         self
     }
 
-    fn array<T>(mut self, name: &str, items: &[T], fill: impl Fn(Object<'_>, &T)) -> Self {
+    fn array<T>(mut self, name: &str, items: &[T], fill: impl Fn(Object<'_, N>, &T)) -> Self {
         self.name(name);
-        self.buffer.push(b'[');
+        N::begin_array(self.buffer, items.len());
         for (index, item) in items.iter().enumerate() {
-            if index > 0 {
-                self.buffer.push(b',');
-            }
+            N::before_item(self.buffer, index);
             fill(Object::begin(self.buffer), item);
         }
-        self.buffer.push(b']');
+        N::end_array(self.buffer);
         self
     }
 
@@ -226,16 +274,12 @@ impl<'a> Object<'a> {
         })
     }
 
-    /// Text as a JSON string, binary as base64 with a word that says so.
-    fn payload(mut self, data: &Payload) -> Self {
+    /// Text is a string, like that of a JSON payload; bytes are what the notation makes of them.
+    fn payload(self, data: &Payload) -> Self {
         match data.content {
             Content::Json => self.json("data", &data.bytes),
-            Content::Text => {
-                self.name("data");
-                write_string(self.buffer, std::str::from_utf8(&data.bytes).unwrap_or_default());
-                self
-            }
-            Content::Binary => self.string("encoding", "base64").string("data", &BASE64.encode(&data.bytes)),
+            Content::Text => self.string("data", std::str::from_utf8(&data.bytes).unwrap_or_default()),
+            Content::Binary => N::binary(self, &data.bytes),
         }
     }
 
@@ -257,9 +301,4 @@ impl<'a> Object<'a> {
             .number("clients", members.clients)
             .number("users", members.users)
     }
-}
-
-/// A JSON string. Writing to a `Vec` cannot fail.
-pub fn write_string(buffer: &mut Vec<u8>, text: &str) {
-    let _ = serde_json::to_writer(buffer, text);
 }

@@ -3,9 +3,14 @@
 mod decode;
 mod encode;
 mod fields;
+mod notation;
 mod readable;
 
 pub use decode::{DEFAULT_HISTORY_LIMIT, MAX_BATCH, command_of, decode};
-pub use encode::{encode, encode_publication, write_error_fields, write_members, write_ok_reply, write_string};
+pub use encode::{encode, encode_publication, write_error_fields, write_member, write_ok_reply, write_string};
 pub use fields::MAX_NAME_BYTES;
+
+pub(super) use decode::{OnlyId, malformed, request};
+pub(super) use encode::{Notation, Object, write, write_publication};
+pub(super) use fields::{Fields, Place, Written, number};
 pub use readable::{MAX_DATA_DEPTH, check_readable};

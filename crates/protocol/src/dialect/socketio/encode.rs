@@ -4,7 +4,7 @@ use super::attachments::cut;
 use super::positions::{INCOMPLETE, push};
 use super::rules::Rules;
 use crate::dialect::Messages;
-use crate::dialect::json::{write_error_fields, write_members, write_ok_reply, write_string};
+use crate::dialect::json::{write_error_fields, write_member, write_ok_reply, write_string};
 use crate::{Channel, Epoch, ErrorCode, Origin, Outgoing, Payload, Position, Publication, Push, Refusal, Reply};
 use bytes::Bytes;
 
@@ -325,10 +325,10 @@ fn write_push(rules: &Rules, push: &Push, out: &mut dyn Messages) {
             write_publication(rules, channel, publication, offset, out);
         }
         Push::Join { channel, member } => {
-            membership(rules, "join", channel, out, &|buffer| write_members(buffer, member));
+            membership(rules, "join", channel, out, &|buffer| write_member(buffer, member));
         }
         Push::Leave { channel, member, cause } => membership(rules, "leave", channel, out, &|buffer| {
-            write_members(buffer, member);
+            write_member(buffer, member);
             write_name("cause", buffer);
             write_string(buffer, cause.as_str());
         }),
