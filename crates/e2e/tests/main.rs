@@ -32,6 +32,7 @@ mod sessions;
 mod shedding;
 mod slow;
 mod slow_policies;
+mod socketio;
 mod state;
 mod stopping;
 mod storm;

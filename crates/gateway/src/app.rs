@@ -12,6 +12,7 @@ use crate::metrics::Metrics;
 use crate::node::{Node, Router, Shares};
 use crate::outbound;
 use crate::shedding::{Occasion, Wanted};
+use crate::socketio::secrets;
 use crate::worker::{self, Start};
 use broker::Sink;
 use broker::memory::{MemoryBroker, MemoryStore};
@@ -138,6 +139,7 @@ pub async fn start(config: Config, memory: &MemoryCluster) -> Result<Running, St
         watch_isolation(&node),
         keep_keys(&node),
         describing,
+        keep_recovery_key(&node),
     ];
     tasks.extend(keep_certificate(&node));
     Ok(Running { public, admin, node, workers, worker_ends, tasks })
@@ -224,6 +226,11 @@ fn serve_admin(
 fn sweep(node: &Arc<Node>) -> AbortHandle {
     let node = node.clone();
     tokio::spawn(async move { node.sweep_forever().await }).abort_handle()
+}
+
+fn keep_recovery_key(node: &Arc<Node>) -> AbortHandle {
+    let node = node.clone();
+    tokio::spawn(async move { secrets::keep_key(&node).await }).abort_handle()
 }
 
 fn keep_keys(node: &Arc<Node>) -> AbortHandle {

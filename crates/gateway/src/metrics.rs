@@ -19,6 +19,8 @@ pub const SLOW_POLICIES: [&str; 3] = ["close", "drop_oldest", "latest"];
 /// Why clients count as slow.
 pub const SLOW_REASONS: [&str; 4] = ["bound", "budget", "stalled", "behind"];
 
+/// Whether a client could go on where it had been.
+const RECOVERY_OUTCOMES: [&str; 2] = ["recovered", "not_recovered"];
 /// Why streams never come to speak HTTP.
 pub const ARRIVAL_FAILURES: [&str; 6] =
     ["late", "proxy_stranger", "proxy_header", "tls_handshake", "tls_missing", "gone"];
@@ -130,6 +132,8 @@ pub struct Metrics {
     pub api_seconds: HistogramVec,
     /// Publications of backends, by outcome (`ok` or a code).
     pub api_publications: IntCounterVec,
+    /// Socket.IO clients that asked to go on where they had been, by outcome.
+    pub session_recoveries: IntCounterVec,
     /// How often limits were reached, by limit.
     pub limits: Limits,
 }
@@ -231,6 +235,12 @@ impl Metrics {
                 &["route"],
             )?,
             api_publications: r.counters("api_publications_total", "Publications of backends", &["outcome"])?,
+            session_recoveries: r.counters_of(
+                "session_recoveries_total",
+                "Socket.IO clients that asked to go on where they had been",
+                "outcome",
+                &RECOVERY_OUTCOMES,
+            )?,
             limits: Limits::new(r.counters("limits_total", "Times that a limit was reached, by limit", &["limit"])?),
         })
     }
@@ -243,6 +253,11 @@ impl Metrics {
     /// Counts an ended connection.
     pub fn closed(&self, code: CloseCode) {
         self.closes.with_label_values(&[code.reason()]).inc();
+    }
+
+    /// Counts a Socket.IO client that asked to go on where it had been.
+    pub fn session_recovered(&self, recovered: bool) {
+        self.session_recoveries.with_label_values(&[RECOVERY_OUTCOMES[usize::from(!recovered)]]).inc();
     }
 
     /// Counts a connection that does not keep up.

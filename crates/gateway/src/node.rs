@@ -79,6 +79,8 @@ pub struct Node {
     pub router: Arc<Router>,
     /// Whom it sends away at present.
     pub shedding: Shedding,
+    /// The key by which all nodes sign what clients recover their state by, once it is known.
+    pub recovery_key: OnceLock<String>,
     /// Held while interest in a channel changes and the broker is told, so that the broker hears it in that order.
     interest: Mutex<VecDeque<(Instant, Channel)>>,
     /// Where requests to the application run.
@@ -160,6 +162,7 @@ impl Node {
             metrics,
             router,
             shedding,
+            recovery_key: OnceLock::new(),
             interest,
             _outbound: outbound,
         }
@@ -426,8 +429,8 @@ impl Router {
     /// Hands an order to the worker it is for; false if there is none.
     pub fn take_order(&self, order: Order) -> bool {
         let number = match &order {
-            Order::Message { connection, .. } => *connection,
-            Order::Answer { ticket, .. } => *ticket,
+            Order::Message { connection, .. } | Order::Request { connection, .. } => *connection,
+            Order::Answer { ticket, .. } | Order::Response { ticket, .. } => *ticket,
             Order::Disconnect { whom: Whom::Connection(connection), .. } | Order::Prove { connection } => *connection,
             Order::Disconnect { whom: Whom::User(_) | Whom::Channel(_), .. } => {
                 self.inboxes.iter().for_each(|inbox| inbox.put(Item::Order(Box::new(order.clone()))));
@@ -439,7 +442,7 @@ impl Router {
             }
         };
         let Some(inbox) = self.inboxes.get(worker_of(number)) else { return false };
-        if let Order::Answer { .. } | Order::Disconnect { .. } = order {
+        if let Order::Answer { .. } | Order::Response { .. } | Order::Disconnect { .. } = order {
             inbox.put(Item::Order(Box::new(order)));
         } else if !inbox.order(order) {
             // Not taken is not unknown: the sender waits for an answer that does not come, and says so.

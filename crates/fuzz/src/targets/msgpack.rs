@@ -35,7 +35,7 @@ pub fn check(data: &[u8]) {
 }
 
 fn answered(malformed: Malformed) {
-    let bytes = written(Encoding::Msgpack, &Outgoing::Refused { id: malformed.id, refusal: malformed.refusal });
+    let bytes = written(&Encoding::Msgpack, &Outgoing::Refused { id: malformed.id, refusal: malformed.refusal });
     assert!(bytes.len() < ANSWER_MAX_BYTES, "an answer of {} bytes", bytes.len());
 }
 
@@ -54,11 +54,11 @@ fn carried(request: Request) {
     };
     let channel = publish.channel.clone();
     let message = Outgoing::Push(Push::Publication { channel, publication });
-    let text = written(Encoding::Json, &message);
+    let text = written(&Encoding::Json, &message);
     let parsed: Result<serde_json::Value, _> = serde_json::from_slice(&text);
     assert!(parsed.is_ok_and(|message| message["channel"].as_str() == Some(publish.channel.as_str())));
     // A push has the fields of a `publish` but for its type.
-    let mut again = written(Encoding::Msgpack, &message);
+    let mut again = written(&Encoding::Msgpack, &message);
     let kind = b"\xa4type\xabpublication";
     assert_eq!(&again[1..=kind.len()], kind);
     again.splice(1..=kind.len(), *b"\xa4type\xa7publish");
@@ -71,7 +71,7 @@ fn carried(request: Request) {
     assert_eq!(count, 1);
 }
 
-fn written(encoding: Encoding, outgoing: &Outgoing) -> Vec<u8> {
+fn written(encoding: &Encoding, outgoing: &Outgoing) -> Vec<u8> {
     let mut out = Out(Vec::new());
     encoding.encode(outgoing, &mut out);
     out.0

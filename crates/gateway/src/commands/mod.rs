@@ -13,9 +13,11 @@ mod subscribe;
 mod ticket;
 mod unsubscribe;
 
+pub use auth::{Asked, no_keys, run as identify};
 pub(crate) use publish::check as check_publication;
 pub use seat::take as take_seat;
 pub use send::take_order;
+pub use subscribe::alone as subscribe_alone;
 pub use subscribe::begin_raw as subscribe_raw;
 
 use crate::local::Local;
@@ -86,7 +88,7 @@ async fn wait_drained(local: &Local, connection: &Connection) -> Result<(), Refu
 }
 
 /// Carries out what may answer at length: one at a time for a connection, and what follows waits for it.
-fn spawn_alone(
+pub fn spawn_alone(
     local: &Rc<Local>,
     connection: &Rc<Connection>,
     run: impl AsyncFnOnce(&Rc<Local>, &Rc<Connection>) + 'static,
@@ -142,7 +144,7 @@ fn carry_out(local: &Rc<Local>, connection: &Rc<Connection>, decoded: Result<Req
         return local.refuse(connection, name, id, refusal);
     }
     match command {
-        Command::Auth { token } => auth::run(local, connection, id, &token),
+        Command::Auth { token } => auth::run(local, connection, Asked::Command(id), &token),
         Command::Subscribe(subscribe) => ticket::run(local, connection, id, subscribe),
         Command::Unsubscribe { channel } => unsubscribe::run(local, connection, id, channel),
         Command::Publish(publish) => publish::run(local, connection, id, publish),

@@ -8,10 +8,12 @@ mod memory;
 mod namespaces;
 mod redis;
 pub mod settings;
+mod socketio;
 mod tls;
 
 use crate::api::ApiConfig;
 use crate::auth::AuthConfig;
+use crate::engine::EngineConfig;
 use crate::hooks::HooksConfig;
 use crate::http::HttpConfig;
 use crate::inbox::InboxConfig;
@@ -62,6 +64,8 @@ pub struct Config {
     pub webhooks: Option<WebhooksConfig>,
     /// What is asked of HTTP requests.
     pub http: HttpConfig,
+    /// Sessions of Socket.IO.
+    pub socketio: EngineConfig,
     /// TLS of the public port, where this node ends it itself.
     pub tls: Option<Tls>,
     /// How many handshakes the node completes.
@@ -143,6 +147,7 @@ impl Config {
         let hooks = hooks::read(&mut s);
         let webhooks = hooks::read_webhooks(&mut s);
         let http = read_http(&mut s);
+        let socketio = socketio::read(&mut s);
         let tls = tls::read(&mut s);
         let admission_rate =
             s.rate("admission.rate", "2000/s", "new connections of this node; over it 503 and Retry-After");
@@ -182,6 +187,7 @@ impl Config {
             hooks,
             webhooks,
             http,
+            socketio,
             tls,
             admission_rate,
             worker,

@@ -6,6 +6,7 @@ use super::refusal::{Refused, refuse, refuse_for_now, refuse_until};
 use super::shown::{offered, percent_decoded, queries, query, token};
 use super::{Body, Visit};
 use crate::auth::{AuthError, Identity};
+use crate::engine::Engine;
 use crate::hooks::{Denial, TooMuch, Visitor};
 use crate::local::connection::Opened;
 use crate::metrics::Limit;
@@ -13,8 +14,10 @@ use crate::node::Node;
 use crate::places::{Place, network};
 use crate::session::{Phase, Session};
 use crate::socket::Socket;
-use crate::worker::adopt;
+use crate::socketio::{open, say};
+use crate::worker::{adopt, feed};
 use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -73,27 +76,40 @@ fn past(uri: &http::Uri) -> Result<Option<Past>, ()> {
 pub(super) async fn echo(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
     // A dialect without a word of its own.
     let Ok(channel) = Channel::new("echo") else { return refuse(StatusCode::NOT_FOUND, "") };
-    upgrade(visit, request, Wanted { dialect: Dialect::Raw(Raw { channel, echo: false, past: None }), is_echo: true })
-        .await
+    let wanted = Wanted::dialect(Dialect::Raw(Raw { channel, echo: false, past: None }));
+    upgrade(visit, request, Wanted { is_echo: true, ..wanted }).await
 }
 
-struct Wanted {
-    dialect: Dialect,
+/// What becomes of a stream that is for a session which is there already.
+pub(super) type Probing = Box<dyn FnOnce(Rc<Visit>, Socket, Bytes, Place) -> LocalBoxFuture<'static, ()>>;
+
+/// What a handshake leads to.
+pub(super) struct Wanted {
+    pub(super) dialect: Dialect,
+    pub(super) engine: Option<Box<Engine>>,
+    pub(super) probing: Option<Probing>,
     #[cfg(feature = "echo")]
-    is_echo: bool,
+    pub(super) is_echo: bool,
 }
 
 impl Wanted {
     fn dialect(dialect: Dialect) -> Self {
         Self {
             dialect,
+            engine: None,
+            probing: None,
             #[cfg(feature = "echo")]
             is_echo: false,
         }
     }
+
+    /// A session of Engine.IO.
+    pub(super) fn session(dialect: Dialect, engine: Box<Engine>) -> Self {
+        Self { engine: Some(engine), ..Self::dialect(dialect) }
+    }
 }
 
-async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, wanted: Wanted) -> Response<Body> {
+pub(super) async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, wanted: Wanted) -> Response<Body> {
     if let Some(refusal) = not_an_upgrade(&request) {
         return refusal;
     }
@@ -125,6 +141,10 @@ async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, wanted: Want
         return malformed();
     };
     let (session, visitor, close) = match check(visit, &request, &wanted.dialect, address, &mut place).await {
+        // Who enters a namespace is known by its CONNECT.
+        Ok((identity, visitor)) if wanted.engine.is_some() => {
+            (Session::new(Phase::Connecting, identity.map(Arc::new)), visitor, None)
+        }
         Ok((identity, visitor)) => (session(visit, identity), visitor, None),
         Err(refused) if refused.is_told_by_close(is_browser(&request), is_proxied(visit)) => {
             (Session::new(Phase::Connecting, None), None, Some(refused.close))
@@ -136,7 +156,7 @@ async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, wanted: Want
     };
     entry.used();
     let subprotocol = wanted.dialect.subprotocol();
-    if offered(request.headers()).any(|name| name == subprotocol) {
+    if offered(request.headers()).any(|name| name == subprotocol && !name.is_empty()) {
         let name = HeaderValue::from_static(subprotocol);
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, name);
     }
@@ -174,7 +194,7 @@ fn not_now(visit: &Visit, place: Place, retry_after_s: u32) -> Response<Body> {
 
 /// More come from one address than it may send. Before the token is looked at, so that guessing is bounded too, and for
 /// browsers in no other words: the upgrade that a close needs is what is to be spared.
-fn too_many_handshakes(wait: Duration) -> Response<Body> {
+pub(super) fn too_many_handshakes(wait: Duration) -> Response<Body> {
     let text = "handshakes come faster than one address may send them (limits.handshakes_per_address)\n";
     let wait_s = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
     refuse_until(StatusCode::TOO_MANY_REQUESTS, text, wait_s.saturating_add(fastrand::u32(..RETRY_SPREAD_S)))
@@ -201,16 +221,27 @@ async fn hand_over(
     let Ok(Ok(upgraded)) = timeout(UPGRADE_TIMEOUT, upgraded).await else { return };
     let Some((socket, early)) = taken_back(upgraded) else { return };
     drop(visit.unfinished.take());
+    if let (Some(probing), None) = (wanted.probing, close) {
+        return probing(visit, socket, early, place).await;
+    }
+    let is_session = wanted.engine.is_some() && close.is_none();
     let opened = Opened {
         socket,
         dialect: wanted.dialect,
         session,
         place,
+        engine: wanted.engine,
         visitor,
         #[cfg(feature = "echo")]
         is_echo: wanted.is_echo,
     };
-    adopt(&visit.local, opened, &early, close);
+    if !is_session {
+        adopt(&visit.local, opened, &early, close);
+        return;
+    }
+    let connection = adopt(&visit.local, opened, &[], None);
+    say(&visit.local, &connection, &open(&visit.local, &connection, false));
+    feed(&visit.local, &connection, &early);
 }
 
 /// The stream as it was before hyper had it, and what hyper has read of it beyond the request.
@@ -232,10 +263,10 @@ fn session(visit: &Visit, identity: Option<Identity>) -> Session {
 }
 
 /// Who this is, if the handshake says, and where it comes from, if that is to be known later.
-type Known = (Option<Identity>, Option<Box<Visitor>>);
+pub(super) type Known = (Option<Identity>, Option<Box<Visitor>>);
 
 /// Readiness, Origin, address, token, and what the application says to it.
-async fn check(
+pub(super) async fn check(
     visit: &Visit,
     request: &Request<Incoming>,
     dialect: &Dialect,

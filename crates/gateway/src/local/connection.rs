@@ -1,6 +1,7 @@
 //! One connection: its socket, what it has half read, what waits for it, and its session.
 
 use super::timers::Tick;
+use crate::engine::Engine;
 use crate::hooks::Visitor;
 use crate::limit::Buckets;
 use crate::outbox::{Flushed, Outbox};
@@ -77,6 +78,8 @@ pub struct State {
     pub is_told: bool,
     /// Why it ended, once it has.
     pub ended: Option<CloseCode>,
+    /// What a Socket.IO connection has beside all this.
+    pub engine: Option<Box<Engine>>,
 }
 
 /// What a connection makes its worker hold, in bytes as far as 32 bits go.
@@ -131,6 +134,8 @@ pub struct Opened {
     pub session: Session,
     /// Its place among the node's connections.
     pub place: Place,
+    /// Its session, if it speaks Socket.IO.
+    pub engine: Option<Box<Engine>>,
     /// See [`Connection::visitor`].
     pub visitor: Option<Box<Visitor>>,
     /// See [`Connection::is_echo`].
@@ -159,6 +164,7 @@ impl Connection {
             away_ms: 0,
             is_told: false,
             ended: None,
+            engine: opened.engine,
         };
         Self {
             number,
@@ -175,7 +181,12 @@ impl Connection {
 
     /// How its publications are encoded.
     pub fn encoding(&self) -> Encoding {
-        self.dialect.encoding()
+        match &self.dialect {
+            Dialect::SocketIo(rules) if self.state.borrow().session.subscriptions().len() > 1 => {
+                Encoding::SocketIoTracked(rules.clone())
+            }
+            dialect => dialect.encoding(),
+        }
     }
 
     /// Whether its end has been said.

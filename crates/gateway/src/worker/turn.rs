@@ -9,8 +9,10 @@ use crate::local::connection::Connection;
 use crate::local::{Local, Publishing, unix_ms};
 use crate::outbox::Flushed;
 use crate::policy::Namespace;
+use crate::socketio::{calls, places, removal};
 use broker::{Delivery, Outcome, PublishError};
 use protocol::dialect::Encoding;
+use protocol::order::Order;
 use protocol::{Channel, CloseCode, ErrorCode, Publication, Refusal, Reply};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -77,7 +79,11 @@ fn handle(local: &Rc<Local>, mail: Mail) -> Option<CloseCode> {
                     pass(local, delivery, arrived, &mut gathered);
                 }
             }
-            Item::Order(order) => commands::take_order(local, *order),
+            Item::Order(order) => match *order {
+                order @ (Order::Request { .. } | Order::Response { .. }) => calls::take_order(local, order),
+                order => commands::take_order(local, order),
+            },
+            Item::Handover(handover) => removal::take_stream(local, *handover),
             Item::Revoked => local.end_revoked(),
             Item::Shed { shed, share } => local.begin_shedding(shed, share),
             Item::Wave { shed, count } => local.close_wave(&shed, count),
@@ -141,10 +147,10 @@ fn fan_out(local: &Rc<Local>, channel: &Channel, deliveries: &[Arc<Delivery>]) {
         entry.caught_up();
         (entry.namespace.clone(), subscribers)
     };
-    let number_of = |id: &str| local_number(local, id);
+    let number_of = |id: &str| local.number_of(id);
     let turn = Turn { channel, namespace: &namespace, deliveries, number_of: &number_of, meter: &local.meter };
     let without_members = without_members(&namespace, deliveries);
-    let mut shared: [Option<Encoded>; Encoding::ALL.len()] = Default::default();
+    let mut shared: [Option<Encoded>; Encoding::COUNT] = Default::default();
     let mut delivered = 0;
     for (connection, ahead) in &subscribers {
         let encoding = connection.encoding();
@@ -152,11 +158,11 @@ fn fan_out(local: &Rc<Local>, channel: &Channel, deliveries: &[Arc<Delivery>]) {
         delivered += match (ahead, hidden_from) {
             (_, Some(deliveries)) => {
                 let turn = Turn { deliveries, ..turn };
-                hand_out(local, connection, &turn.encode(encoding, ahead.as_ref()))
+                hand_out(local, connection, &turn.encode(&encoding, ahead.as_ref()))
             }
-            (Some(_), None) => hand_out(local, connection, &turn.encode(encoding, ahead.as_ref())),
+            (Some(_), None) => hand_out(local, connection, &turn.encode(&encoding, ahead.as_ref())),
             (None, None) => {
-                let encoded = shared[encoding.index()].get_or_insert_with(|| turn.encode(encoding, None));
+                let encoded = shared[encoding.index()].get_or_insert_with(|| turn.encode(&encoding, None));
                 hand_out(local, connection, encoded)
             }
         };
@@ -183,12 +189,17 @@ fn hand_out(local: &Rc<Local>, connection: &Rc<Connection>, encoded: &Encoded) -
     if let Some(code) = encoded.close {
         local.close(connection, code);
     }
+    if publications > 0 && connection.state.borrow().engine.is_some() {
+        note_places(local, connection);
+    }
     if all_taken { publications } else { 0 }
 }
 
-/// The number of a connection of this node, of its id.
-fn local_number(local: &Local, id: &str) -> Option<u64> {
-    crate::node::parse_client_id(id).filter(|(node, _)| *node == local.node.name).map(|(_, number)| number)
+/// Whoever is in one channel alone has been told its place with the publication.
+fn note_places(local: &Rc<Local>, connection: &Rc<Connection>) {
+    if matches!(connection.encoding(), Encoding::SocketIoTracked(_)) {
+        local.note_places(connection);
+    }
 }
 
 /// How long deliveries took: since they reached this node, and since they left the publisher's (by its clock).
@@ -206,6 +217,7 @@ pub(super) async fn end_turns(local: Rc<Local>) {
         local.gathered.notified().await;
         let began = Instant::now();
         publish(&local);
+        places::tell_due(&local);
         let delivered = std::mem::take(&mut *local.delivered.borrow_mut());
         local.is_flushing.set(true);
         flush(&local).await;

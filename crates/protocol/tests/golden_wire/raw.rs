@@ -24,7 +24,7 @@ fn published(echo: bool, data: Payload) -> Request {
 }
 
 fn raw(outgoing: &Outgoing) -> Vec<Written> {
-    written(Encoding::Raw, outgoing)
+    written(&Encoding::Raw, outgoing)
 }
 
 fn delivered(data: Payload) -> Vec<Written> {
@@ -72,14 +72,14 @@ fn a_live_publication_is_delivered_like_any_other() {
     for data in [text(), binary(), Payload::json("1")] {
         let mut live = Recorder::default();
         let publication = Publication { data: data.clone(), ..full() };
-        Encoding::Raw.encode_publication(&chat(), &publication, &mut live);
+        Encoding::Raw.encode_publication(&chat(), None, &publication, &mut live);
         assert_eq!(live.0, delivered(data));
     }
 }
 
 #[test]
 fn a_private_message_is_delivered_verbatim_too() {
-    let message = Push::Message { from: anonymous(), data: binary(), event: Some("whisper".into()) };
+    let message = Push::Message { from: anonymous(), data: binary(), event: Some("whisper".into()), time_ms: 7 };
     assert_eq!(raw(&Outgoing::Push(message)), [Written::Binary(binary().bytes.to_vec())]);
 }
 
