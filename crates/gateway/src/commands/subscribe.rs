@@ -78,7 +78,7 @@ pub(super) fn begin_with(
     if !asks {
         enter(local, &subscribe.channel, &namespace);
     }
-    super::spawn_alone(local, connection, async move |local, connection| {
+    super::spawn_subscribing(local, connection, async move |local, connection| {
         if asks {
             if !is_permitted(local, connection, &subscribe.channel, id).await {
                 return;
