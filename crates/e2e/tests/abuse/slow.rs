@@ -1,6 +1,6 @@
 //! Whoever begins and does not end: handshakes, messages, reading, and connections that are of no use.
 
-use crate::{Bystander, cluster, greeted, reached};
+use super::{Bystander, cluster, greeted, reached};
 use e2e::frames::{self, CONTINUATION, FINAL, PING, TEXT};
 use e2e::{Cluster, End, RawSocket, handshake};
 use std::time::Duration;

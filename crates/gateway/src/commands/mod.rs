@@ -13,9 +13,10 @@ mod subscribe;
 mod ticket;
 mod unsubscribe;
 
+pub(crate) use publish::check as check_publication;
 pub use seat::take as take_seat;
 pub use send::take_order;
-pub use subscribe::begin as subscribe_raw;
+pub use subscribe::begin_raw as subscribe_raw;
 
 use crate::local::Local;
 use crate::local::connection::Connection;

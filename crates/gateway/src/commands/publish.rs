@@ -110,7 +110,8 @@ fn gather(local: &Local, connection: &Rc<Connection>, id: Option<u64>, publish: 
     });
 }
 
-fn check(namespace: &Namespace, publish: &Publish) -> Result<(), Refusal> {
+/// Whether a namespace takes a publication, whoever publishes it: what it says of data.
+pub(crate) fn check(namespace: &Namespace, publish: &Publish) -> Result<(), Refusal> {
     if !namespace.takes_event(publish.event.as_deref()) {
         let message = "this channel takes only publications of its own events: `event` is none of them";
         return Err(Refusal::new(ErrorCode::PermissionDenied, message));

@@ -17,22 +17,25 @@ use crate::metrics::Limit;
 use crate::policy::Namespace;
 use crate::session::{Stage, Ticket, Unable};
 use presence::Entry;
+use protocol::dialect::raw::Past;
 use protocol::{Channel, ErrorCode, Members, Outgoing, Position, Push, Refusal, Reply, Subscribe};
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::{Instant, timeout, timeout_at};
 
+mod relay;
+
+pub use relay::begin_raw;
+
 /// How a subscription is begun.
+#[derive(Default)]
 pub(super) struct Means {
     /// Whether its client is shown as a member where the channel keeps presence.
     pub(super) join: bool,
     /// Its own token, if it has one.
     pub(super) ticket: Option<Arc<Ticket>>,
-}
-
-/// Begins a subscription; `join` says whether its client is shown as a member where the channel keeps presence.
-pub fn begin(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, subscribe: Subscribe, join: bool) {
-    begin_with(local, connection, id, subscribe, Means { join, ticket: None });
+    /// What of the history a raw connection gets first.
+    pub(super) past: Option<Past>,
 }
 
 pub(super) fn begin_with(
@@ -54,8 +57,12 @@ pub(super) fn begin_with(
         Err(refusal) => return local.refuse(connection, "subscribe", id, refusal),
     };
     // To recover is to read the log: without that the answer says that nothing was recovered.
-    if allow(Action::History).is_err() {
+    if let Err(refusal) = allow(Action::History) {
         subscribe.recover = None;
+        // A raw connection has no answer that could say so.
+        if means.past.is_some() {
+            return local.refuse(connection, "subscribe", id, refusal);
+        }
     }
     if let Err(refusal) = opens(local, connection, &subscribe.channel) {
         return local.refuse(connection, "subscribe", id, refusal);
@@ -86,7 +93,11 @@ pub(super) fn begin_with(
             enter(local, &subscribe.channel, &namespace);
         }
         let mut begun = Begun { local, connection, subscribe: &subscribe, id, answered: false, done: false };
-        if let Err(refusal) = begun.carry_out(&namespace, join).await {
+        let carried_out = match &means.past {
+            Some(past) => begun.relay(&namespace, past).await,
+            None => begun.carry_out(&namespace, join).await,
+        };
+        if let Err(refusal) = carried_out {
             begun.fail(refusal);
         }
     });

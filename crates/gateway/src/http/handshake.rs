@@ -3,7 +3,7 @@
 use super::address::{client_address, is_trusted};
 use super::origin::is_allowed;
 use super::refusal::{Refused, refuse, refuse_for_now, refuse_until};
-use super::shown::{offered, percent_decoded, query, token};
+use super::shown::{offered, percent_decoded, queries, query, token};
 use super::{Body, Visit};
 use crate::auth::{AuthError, Identity};
 use crate::hooks::{Denial, TooMuch, Visitor};
@@ -19,7 +19,8 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use protocol::dialect::{Dialect, raw::Raw};
+use protocol::dialect::Dialect;
+use protocol::dialect::raw::{Past, Raw};
 use protocol::{Channel, CloseCode, ErrorCode};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -49,7 +50,22 @@ pub(super) async fn raw(visit: &Rc<Visit>, request: Request<Incoming>) -> Respon
         return refuse(StatusCode::NOT_FOUND, "this is not a channel's name\n");
     };
     let echo = query(request.uri(), "echo").is_some_and(|value| value == "1");
-    upgrade(visit, request, Wanted::dialect(Dialect::Raw(Raw { channel, echo }))).await
+    let Ok(past) = past(request.uri()) else {
+        return refuse(StatusCode::BAD_REQUEST, "since is an offset or epoch:offset, and last a number; not both\n");
+    };
+    upgrade(visit, request, Wanted::dialect(Dialect::Raw(Raw { channel, echo, past }))).await
+}
+
+/// What of the history is asked for; passed over, a mistake would look like an empty history.
+fn past(uri: &http::Uri) -> Result<Option<Past>, ()> {
+    let read = |name, parse: fn(&str) -> Option<Past>| {
+        let value = queries(uri, name).next();
+        value.map(|value| value.and_then(|value| parse(&value)).ok_or(())).transpose()
+    };
+    match (read("since", Past::since)?, read("last", Past::last)?) {
+        (Some(_), Some(_)) => Err(()),
+        (since, last) => Ok(since.or(last)),
+    }
 }
 
 /// `GET /echo`, in builds for the conformance suite.
@@ -57,7 +73,8 @@ pub(super) async fn raw(visit: &Rc<Visit>, request: Request<Incoming>) -> Respon
 pub(super) async fn echo(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
     // A dialect without a word of its own.
     let Ok(channel) = Channel::new("echo") else { return refuse(StatusCode::NOT_FOUND, "") };
-    upgrade(visit, request, Wanted { dialect: Dialect::Raw(Raw { channel, echo: false }), is_echo: true }).await
+    upgrade(visit, request, Wanted { dialect: Dialect::Raw(Raw { channel, echo: false, past: None }), is_echo: true })
+        .await
 }
 
 struct Wanted {

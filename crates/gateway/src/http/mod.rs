@@ -12,6 +12,7 @@ mod proxy_protocol;
 mod refusal;
 mod shown;
 
+use crate::api;
 use crate::local::Local;
 use crate::metrics::Limit;
 use crate::places::{Place, Unfinished};
@@ -42,6 +43,9 @@ const MAX_HEAD_BYTES: usize = 32 * 1024;
 
 /// How long one stream may speak HTTP, all its requests together.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long its last answer may take then.
+const LAST_ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The most headers of a request.
 const MAX_HEADERS: usize = 64;
@@ -158,8 +162,15 @@ where
         .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
     // Ends with the upgrade, so it bounds only HTTP: a peer that keeps asking, or does not read the answers.
-    if let Ok(Err(error)) = timeout(HTTP_TIMEOUT, connection).await {
+    let mut ended = timeout(HTTP_TIMEOUT, connection.as_mut()).await;
+    if ended.is_err() {
+        // What has been asked is answered; after that the stream ends.
+        connection.as_mut().graceful_shutdown();
+        ended = timeout(LAST_ANSWER_TIMEOUT, connection).await;
+    }
+    if let Ok(Err(error)) = ended {
         // What a stranger's HTTP can do wrong has been answered by hyper; there is nobody else to tell.
         tracing::debug!(%error, "an HTTP connection ended badly");
     }
@@ -173,7 +184,14 @@ async fn not_tls(_: &Rc<Visit>, _: Request<Incoming>) -> Response<Body> {
 async fn route(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
     let path = request.uri().path();
     let http = &visit.local.node.config.http;
+    let api = visit.local.node.api.as_ref().filter(|_| api::is_path(path));
     let mut response = match path {
+        _ if let Some(api) = api => {
+            // Whoever has a key keeps streams as it likes.
+            let admitted = || drop(visit.unfinished.take());
+            api::serve(&visit.local.node, api, request, admitted).await
+        }
+        _ if api::is_path(path) => refuse(StatusCode::NOT_FOUND, "there is no server API without a key (api.key)\n"),
         "/ws" => handshake::native(visit, request).await,
         #[cfg(feature = "echo")]
         "/echo" => handshake::echo(visit, request).await,
@@ -193,7 +211,8 @@ async fn route(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> 
         max_age.into_iter().for_each(|value| drop(response.headers_mut().insert("strict-transport-security", value)));
     }
     let status = response.status();
-    if status.is_client_error() || status.is_server_error() {
+    // The server API counts its own.
+    if api.is_none() && (status.is_client_error() || status.is_server_error()) {
         visit.local.node.metrics.http_refusals.with_label_values(&[status.as_str()]).inc();
     }
     response

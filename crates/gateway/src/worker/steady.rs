@@ -6,8 +6,8 @@ use crate::local::connection::{Connection, Opened};
 use crate::metrics::Limit;
 use crate::session::Phase;
 use crate::websocket::{Event, ReaderLimits, pong_frame};
+use protocol::CloseCode;
 use protocol::dialect::Dialect;
-use protocol::{CloseCode, Subscribe};
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
@@ -48,11 +48,10 @@ pub fn adopt(local: &Rc<Local>, opened: Opened, early: &[u8], refuse: Option<Clo
         if connection.state.borrow().session.phase == Phase::Connecting {
             return local.close(&connection, CloseCode::Unauthenticated);
         }
-        let subscribe =
-            Subscribe { channel: raw.channel.clone(), recover: None, members: false, state: false, token: None };
-        commands::take_seat(local, &connection, |local, connection| {
+        let raw = raw.clone();
+        commands::take_seat(local, &connection, move |local, connection| {
             local.tell_connected(connection);
-            commands::subscribe_raw(local, connection, None, subscribe, false);
+            commands::subscribe_raw(local, connection, &raw);
         });
     } else {
         commands::take_seat(local, &connection, |local, connection| local.tell_connected(connection));
