@@ -257,6 +257,22 @@ async fn a_client_s_commands_keep_their_order_while_the_application_is_asked(bac
     assert_eq!(client.next_data(20).await, all);
 }
 
+async fn a_subscription_waits_for_the_publication_before_it_that_is_asked_about(backend: Backend) {
+    let application = Application::start().await;
+    application.says("/publish", Say::Held(json!({"allow": true})));
+    let cluster = plan(&application, backend, &["workers=1"]).start().await;
+    let (mut client, mut beside) = (cluster.client(0).await, cluster.client(0).await);
+    client.send(&json!({"type": "publish", "id": 1, "channel": "a", "data": 1})).await;
+    client.send(&json!({"type": "subscribe", "id": 2, "channel": "b"})).await;
+    application.until_asked("/publish", 1).await;
+    // What came before this on the same thread has been taken.
+    beside.hears_nothing().await;
+    assert!(application.asked("/subscribe").is_empty());
+    application.release();
+    let answers = [client.next().await, client.next().await].map(|answer| answer["type"].clone());
+    assert!(answers.contains(&json!("published")) && answers.contains(&json!("subscribed")), "{answers:?}");
+}
+
 async fn a_denied_subscription_leaves_nothing_and_may_be_tried_again(backend: Backend) {
     let application = Application::start().await;
     let cluster = plan(&application, backend, &[]).start().await;
@@ -498,4 +514,5 @@ on_both! {
     a_client_beside_a_hanging_hook_misses_nothing_and_waits_for_nobody,
     a_client_s_commands_keep_their_order_while_the_application_is_asked,
     a_denied_subscription_leaves_nothing_and_may_be_tried_again,
+    a_subscription_waits_for_the_publication_before_it_that_is_asked_about,
 }

@@ -46,7 +46,7 @@ pub(super) fn begin_with(
     means: Means,
 ) {
     let Some(admitted) = admit(local, connection, id, subscribe, means) else { return };
-    super::spawn_alone(local, connection, async move |local, connection| {
+    super::spawn_subscribing(local, connection, async move |local, connection| {
         carry_out(local, connection, id, &admitted).await;
     });
 }

@@ -18,7 +18,7 @@ pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64
     let identity = connection.state.borrow().session.identity.clone();
     let user = identity.map(|identity| identity.user.clone());
     match local.node.auth.admit(&token, &subscribe.channel, user.as_deref()) {
-        Err(AuthError::UnknownKey) => super::spawn_alone(local, connection, async move |local, connection| {
+        Err(AuthError::UnknownKey) => super::spawn_subscribing(local, connection, async move |local, connection| {
             let admitted = local.node.auth.admit_waiting(&token, &subscribe.channel, user.as_deref()).await;
             if !connection.has_ended() {
                 begin_admitted(local, connection, id, subscribe, admitted);
