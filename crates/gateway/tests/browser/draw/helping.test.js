@@ -152,3 +152,21 @@ timed("pieces that were not asked for are not taken", async () => {
   await pass(1_000);
   assert.equal(drawing.pieces.length, 0);
 });
+
+timed("a page in the background, whose timers sleep, helps once nobody else has", async () => {
+  const place = new Place();
+  place.join("ann", many);
+  globalThis.document = { hidden: true };
+  try {
+    const { drawing, helping } = place.join("cleo");
+    helping.soon();
+    // What the background page has a timer for does not happen.
+    const heard = place.peers.get("ann").helping;
+    const { heard: hears } = Helping.prototype;
+    heard.heard = (publication) => publication.data.attempt === 0 || hears.call(heard, publication);
+    await pass(20_000);
+    assert.equal(drawing.pieces.length, 900);
+  } finally {
+    delete globalThis.document;
+  }
+});

@@ -93,6 +93,30 @@ async function together(browser, proxy) {
     await ben.page.waitForFunction(() => document.querySelector(".pointer") === null);
   });
 
+  await step("however fast a hand moves, messages are few, and none are sent while it rests", async () => {
+    const sent = { raw: [], ws: [] };
+    ann.page.on("websocket", (socket) => {
+      const kind = socket.url().includes("/raw/") ? "raw" : "ws";
+      socket.on("framesent", ({ payload }) => sent[kind].push({ at: performance.now(), payload }));
+    });
+    await ann.page.reload();
+    await reads(ann.page, "#users", "2");
+    const spiral = Array.from({ length: 60 }, (_, index) => [0.8 + index * 0.0025 * Math.cos(index), 0.25 + index * 0.003 * Math.sin(index)]);
+    await ann.draw(spiral, { color: "#7a5ea8", width: "4" });
+    await showSame([ann.page, ben.page], "the spiral");
+    const most = (times) => Math.max(0, ...times.map((from) => times.filter((at) => from <= at && at < from + 1000).length));
+    const pieces = sent.raw.map(({ at }) => at);
+    const pointers = sent.ws.filter(({ payload }) => payload.includes('"pointer"')).map(({ at }) => at);
+    assert.ok(pieces.length > 0 && most(pieces) <= 25, `${most(pieces)} messages with pieces in a second`);
+    assert.ok(pointers.length > 0 && most(pointers) <= 22, `${most(pointers)} pointers in a second`);
+    const count = sent.raw.length;
+    await ann.page.waitForTimeout(500);
+    const late = sent.ws.filter(({ payload }) => payload.includes('"pointer"')).length;
+    await ann.page.waitForTimeout(500);
+    assert.equal(sent.raw.length, count);
+    assert.equal(sent.ws.filter(({ payload }) => payload.includes('"pointer"')).length, late);
+  });
+
   await step("what has another shape breaks nothing", async () => {
     const before = await ann.pieces();
     await ben.page.evaluate(
