@@ -1,5 +1,6 @@
 //! The composition root: builds each part once, starts the workers, and stops everything in order.
 
+use crate::about;
 use crate::admin::{self, Admin};
 use crate::cluster_rates::{ClusterRates, MemoryRates};
 use crate::config::Config;
@@ -130,8 +131,14 @@ pub async fn start(config: Config, memory: &MemoryCluster) -> Result<Running, St
         workers.push(worker::start(start).map_err(StartError::Worker)?);
         worker_ends.push(end);
     }
-    let mut tasks =
-        vec![serve_admin(admin_listener, &node, registry)?, sweep(&node), watch_isolation(&node), keep_keys(&node)];
+    let describing = tokio::spawn(about::describe_forever(node.clone())).abort_handle();
+    let mut tasks = vec![
+        serve_admin(admin_listener, &node, registry)?,
+        sweep(&node),
+        watch_isolation(&node),
+        keep_keys(&node),
+        describing,
+    ];
     tasks.extend(keep_certificate(&node));
     Ok(Running { public, admin, node, workers, worker_ends, tasks })
 }

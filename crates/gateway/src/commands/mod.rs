@@ -13,6 +13,7 @@ mod subscribe;
 mod ticket;
 mod unsubscribe;
 
+pub(crate) use publish::check as check_publication;
 pub use seat::take as take_seat;
 pub use send::take_order;
 pub use subscribe::begin_raw as subscribe_raw;

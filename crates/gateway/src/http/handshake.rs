@@ -6,7 +6,7 @@ use super::refusal::{Refused, refuse, refuse_for_now, refuse_until};
 use super::shown::{offered, percent_decoded, queries, query, token};
 use super::{Body, Visit};
 use crate::auth::{AuthError, Identity};
-use crate::hooks::{Denial, Visitor};
+use crate::hooks::{Denial, TooMuch, Visitor};
 use crate::local::connection::Opened;
 use crate::metrics::Limit;
 use crate::node::Node;
@@ -97,8 +97,7 @@ async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, wanted: Want
     if let Some(refusal) = not_an_upgrade(&request) {
         return refusal;
     }
-    let unfinished = visit.unfinished.take();
-    if visit.is_spare && unfinished.is_none() {
+    if visit.is_spare && !visit.is_counted {
         let text = "too many streams from this address have yet to shake hands (limits.unfinished_per_address)\n";
         return refuse_for_now(StatusCode::TOO_MANY_REQUESTS, text);
     }
@@ -201,6 +200,7 @@ async fn hand_over(
     // A client that went away in between is no fault.
     let Ok(Ok(upgraded)) = timeout(UPGRADE_TIMEOUT, upgraded).await else { return };
     let Some((socket, early)) = taken_back(upgraded) else { return };
+    drop(visit.unfinished.take());
     let opened = Opened {
         socket,
         dialect: wanted.dialect,
@@ -262,7 +262,11 @@ async fn check(
         _ => None,
     };
     let from = || Visitor::new(dialect.name(), channel, address, request.headers());
-    let visitor = node.hooks.visitor(request.headers(), from);
+    let visitor = node.hooks.visitor(request.headers(), from).map_err(|TooMuch| Refused {
+        status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        text: "the headers and cookies that the application is shown are more than 8 KiB\n",
+        close: CloseCode::Forbidden,
+    })?;
     let identity = match &visitor {
         // Whoever has yet to show a token is asked about then.
         Some(visitor) if identity.is_some() || node.config.auth.anonymous => {

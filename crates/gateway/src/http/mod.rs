@@ -12,6 +12,7 @@ mod proxy_protocol;
 mod refusal;
 mod shown;
 
+use crate::api;
 use crate::local::Local;
 use crate::metrics::Limit;
 use crate::places::{Place, Unfinished};
@@ -43,6 +44,9 @@ const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// How long one stream may speak HTTP, all its requests together.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long its last answer may take then.
+const LAST_ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// The most headers of a request.
 const MAX_HEADERS: usize = 64;
 
@@ -69,8 +73,10 @@ struct Visit {
     peer: SocketAddr,
     place: Cell<Option<Place>>,
     is_spare: bool,
-    /// Until it is upgraded; none where its address has too many such.
+    /// Until it is upgraded, however many handshakes are refused before.
     unfinished: Cell<Option<Unfinished>>,
+    /// Whether it counts among those of its address: not where that has too many such.
+    is_counted: bool,
     is_tls: bool,
 }
 
@@ -91,8 +97,9 @@ pub fn front(local: Rc<Local>, stream: TcpStream, peer: SocketAddr, place: Place
         // One deadline for all that comes before the first request.
         let left = limit.saturating_sub(began.elapsed());
         let (is_spare, is_tls) = (place.is_spare(), matches!(arrived.stream, Stream::Tls(_)));
+        let is_counted = unfinished.is_some();
         let (place, unfinished) = (Cell::new(Some(place)), Cell::new(unfinished));
-        let visit = Visit { local, peer: arrived.peer, is_spare, is_tls, place, unfinished };
+        let visit = Visit { local, peer: arrived.peer, is_spare, is_tls, place, unfinished, is_counted };
         match arrived.stream {
             Stream::Plain(stream) => serve(Rc::new(visit), stream, left, route).await,
             Stream::Tls(stream) => serve(Rc::new(visit), *stream, left, route).await,
@@ -155,8 +162,15 @@ where
         .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
     // Ends with the upgrade, so it bounds only HTTP: a peer that keeps asking, or does not read the answers.
-    if let Ok(Err(error)) = timeout(HTTP_TIMEOUT, connection).await {
+    let mut ended = timeout(HTTP_TIMEOUT, connection.as_mut()).await;
+    if ended.is_err() {
+        // What has been asked is answered; after that the stream ends.
+        connection.as_mut().graceful_shutdown();
+        ended = timeout(LAST_ANSWER_TIMEOUT, connection).await;
+    }
+    if let Ok(Err(error)) = ended {
         // What a stranger's HTTP can do wrong has been answered by hyper; there is nobody else to tell.
         tracing::debug!(%error, "an HTTP connection ended badly");
     }
@@ -170,7 +184,14 @@ async fn not_tls(_: &Rc<Visit>, _: Request<Incoming>) -> Response<Body> {
 async fn route(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
     let path = request.uri().path();
     let http = &visit.local.node.config.http;
+    let api = visit.local.node.api.as_ref().filter(|_| api::is_path(path));
     let mut response = match path {
+        _ if let Some(api) = api => {
+            // Whoever has a key keeps streams as it likes.
+            let admitted = || drop(visit.unfinished.take());
+            api::serve(&visit.local.node, api, request, admitted).await
+        }
+        _ if api::is_path(path) => refuse(StatusCode::NOT_FOUND, "there is no server API without a key (api.key)\n"),
         "/ws" => handshake::native(visit, request).await,
         #[cfg(feature = "echo")]
         "/echo" => handshake::echo(visit, request).await,
@@ -190,7 +211,8 @@ async fn route(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> 
         max_age.into_iter().for_each(|value| drop(response.headers_mut().insert("strict-transport-security", value)));
     }
     let status = response.status();
-    if status.is_client_error() || status.is_server_error() {
+    // The server API counts its own.
+    if api.is_none() && (status.is_client_error() || status.is_server_error()) {
         visit.local.node.metrics.http_refusals.with_label_values(&[status.as_str()]).inc();
     }
     response

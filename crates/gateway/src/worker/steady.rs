@@ -39,7 +39,6 @@ pub fn adopt(local: &Rc<Local>, opened: Opened, early: &[u8], refuse: Option<Clo
         return local.close(&connection, CloseCode::Revoked);
     }
     local.join_shedding(&connection);
-    local.tell_connected(&connection);
     #[cfg(feature = "echo")]
     let has_channel = !connection.is_echo;
     #[cfg(not(feature = "echo"))]
@@ -51,10 +50,11 @@ pub fn adopt(local: &Rc<Local>, opened: Opened, early: &[u8], refuse: Option<Clo
         }
         let raw = raw.clone();
         commands::take_seat(local, &connection, move |local, connection| {
+            local.tell_connected(connection);
             commands::subscribe_raw(local, connection, &raw);
         });
     } else {
-        commands::take_seat(local, &connection, |_, _| {});
+        commands::take_seat(local, &connection, |local, connection| local.tell_connected(connection));
     }
     if !early.is_empty() {
         take_bytes(local, &connection, &mut early.to_vec());
