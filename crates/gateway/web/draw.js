@@ -197,9 +197,13 @@ function listen() {
     if (detail.state === "waiting" && relay.silentMs > SILENT_MS) relay.renew("nothing was heard");
   });
   addEventListener("hashchange", () => location.reload());
-  addEventListener("beforeunload", (event) => {
+  const finish = () => {
     pen.finish();
     mine.flush();
+  };
+  addEventListener("pagehide", finish);
+  addEventListener("beforeunload", (event) => {
+    finish();
     if (mine.waiting > 0 && relay.state !== "connected") event.preventDefault();
   });
   setInterval(showNote, 250);

@@ -94,8 +94,7 @@ export class Company {
     this.#timer = null;
     this.#toldAt = performance.now();
     if (this.users === 1) return;
-    const [x, y] = this.#place ?? [];
-    this.say("pointer", this.#place === null ? {} : { x, y, name: this.#people.name });
+    this.say("pointer", this.#place === null ? {} : { ...this.#place, name: this.#people.name });
   }
 
   #entered({ members, users }) {

@@ -6,7 +6,7 @@
 import { foreignLine, isAuthor, isCount } from "./piece.js";
 
 /** What a drawing may hold, so that strangers cannot fill a page's memory. */
-const LIMITS = { authors: 1000, pieces: 100_000, numbers: 4_000_000, foreign: 20_000 };
+const LIMITS = { authors: 1000, pieces: 50_000, numbers: 2_000_000, foreign: 20_000 };
 
 /** Ranges that an author's numbers are told in; more are the work of somebody who leaves holes. */
 const RANGES_MAX = 64;

@@ -21,6 +21,9 @@ const ATTEMPTS = 3;
 /** The most characters of one answer, within the bound for messages. */
 const ANSWER_CHARS = 30_000;
 
+/** Up to so many users, pages that lie in the background answer a repeated question at once: their timers may sleep. */
+const FEW_USERS = 20;
+
 /** Questions that wait for this page at a time. */
 const QUESTIONS_MAX = 50;
 
@@ -117,8 +120,11 @@ export class Helping {
     if (this.#questions.size >= QUESTIONS_MAX || this.#questions.has(question.ask)) return;
     const { pieces, cleared } = this.#drawing.missingIn(question);
     if (pieces.length === 0 && Object.keys(cleared).length === 0) return;
-    const timer = setTimeout(() => this.#answer(client, question), this.#spread());
-    this.#questions.set(question.ask, { timer, mayYield: question.attempt === 0 });
+    const isFirst = question.attempt === 0;
+    const sleeps = !isFirst && globalThis.document?.hidden === true && this.#company.users <= FEW_USERS;
+    const timer = sleeps ? null : setTimeout(() => this.#answer(client, question), this.#spread());
+    this.#questions.set(question.ask, { timer, mayYield: isFirst });
+    if (sleeps) this.#answer(client, question);
   }
 
   /** Each part is sent when the one before it has reached the other's node. */

@@ -2,7 +2,9 @@
 
 import { BOARD, ERASER } from "./piece.js";
 
-/** Where a piece ends and the next begins one must not see a seam. */
+/** Pieces have seams where they meet, by a hair, and so has what is repainted in part. Once it is quiet, lines become whole. */
+const QUIET_MS = 300;
+
 function trace(context, { color, width, points }) {
   context.globalCompositeOperation = color === ERASER ? "destination-out" : "source-over";
   // A word that is no colour leaves the one before it.
@@ -28,6 +30,7 @@ export class Paper {
   #dry;
   #wet;
   #scale = 1;
+  #quiet = null;
 
   /**
    * @param {import("./drawing.js").Drawing} drawing
@@ -51,16 +54,20 @@ export class Paper {
 
   /** Shows a piece that the drawing has now. */
   added(piece) {
+    clearTimeout(this.#quiet);
+    this.#quiet = setTimeout(() => this.repaint(), QUIET_MS);
     const { pieces } = this.#drawing;
     if (pieces.at(-1) === piece) return trace(this.#dry, piece);
     const above = pieces.slice(pieces.lastIndexOf(piece) + 1);
-    if (above.some(({ box }) => touches(box, piece.box))) this.#repaint(piece.box);
-    else trace(this.#dry, piece);
+    if (!above.some(({ box }) => touches(box, piece.box))) return trace(this.#dry, piece);
+    this.#repaintPart(piece.box);
   }
 
   /** Shows everything anew. */
   repaint() {
-    this.#repaint({ left: 0, top: 0, right: BOARD.width, bottom: BOARD.height });
+    clearTimeout(this.#quiet);
+    this.#dry.clearRect(0, 0, BOARD.width, BOARD.height);
+    for (const line of linesOf(this.#drawing.pieces)) trace(this.#dry, line);
   }
 
   /** Shows lines that are not pieces yet. */
@@ -84,7 +91,7 @@ export class Paper {
   }
 
   /** Whole pixels: a clip through the middle of one would leave a line. */
-  #repaint({ left, top, right, bottom }) {
+  #repaintPart({ left, top, right, bottom }) {
     const [x, y] = [Math.floor(left * this.#scale), Math.floor(top * this.#scale)];
     const [width, height] = [Math.ceil(right * this.#scale) - x, Math.ceil(bottom * this.#scale) - y];
     const context = this.#dry;
@@ -100,6 +107,22 @@ export class Paper {
     for (const piece of this.#drawing.pieces) if (touches(piece.box, units)) trace(context, piece);
     context.restore();
   }
+}
+
+/** Pieces of which each goes on where the one before it ended, as one line. */
+function* linesOf(pieces) {
+  let line = null;
+  for (const piece of pieces) {
+    const [x, y] = piece.points;
+    const goesOn = line !== null && line.by === piece.by && line.color === piece.color && line.width === piece.width;
+    if (goesOn && piece.by !== "" && line.points.at(-2) === x && line.points.at(-1) === y) {
+      line.points.push(...piece.points.slice(2));
+      continue;
+    }
+    if (line !== null) yield line;
+    line = { ...piece, points: [...piece.points] };
+  }
+  if (line !== null) yield line;
 }
 
 function touches(one, other) {

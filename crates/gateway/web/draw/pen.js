@@ -73,6 +73,7 @@ export class Pen {
 
   /** Each piece begins where the one before it has ended. */
   #commit() {
+    if (this.#lines.size === 0) return;
     for (const [id, line] of this.#lines) {
       if (line.isBegun && line.points.length === 2) continue;
       for (let from = 0; from === 0 || from + 2 < line.points.length; from += 2 * POINTS_MAX - 2) {

@@ -14,11 +14,18 @@ const BUFFER_MAX = 256 * 1024;
 const FORBIDDEN = 4003;
 const LOST = 1006;
 
+const systemClock = {
+  now: () => performance.now(),
+  setTimeout: (run, ms) => setTimeout(run, ms),
+  clearTimeout: (timer) => clearTimeout(timer),
+};
+
 /** The states are those of the `Gateway`: `connecting`, `connected`, `waiting` and `closed`. */
 export class Relay extends EventTarget {
   #address;
   #getToken;
-  #backoff = new Backoff({ random: Math.random });
+  #means;
+  #backoff;
   #socket = null;
   #timer = null;
   #openedAt = null;
@@ -29,11 +36,14 @@ export class Relay extends EventTarget {
   /**
    * @param {string} address of `/raw/{channel}`.
    * @param {() => string | undefined} getToken
+   * @param {{clock?: import("../client.d.ts").Clock, random?: () => number, WebSocket?: typeof WebSocket}} [means] for tests.
    */
-  constructor(address, getToken) {
+  constructor(address, getToken, { clock = systemClock, random = Math.random, WebSocket = globalThis.WebSocket } = {}) {
     super();
     this.#address = address;
     this.#getToken = getToken;
+    this.#means = { clock, WebSocket };
+    this.#backoff = new Backoff({ random });
     globalThis.addEventListener?.("online", () => this.#state === "waiting" && this.connect());
   }
 
@@ -48,18 +58,18 @@ export class Relay extends EventTarget {
 
   /** For how long nothing has been heard, in ms. */
   get silentMs() {
-    return performance.now() - this.#heardAt;
+    return this.#means.clock.now() - this.#heardAt;
   }
 
   /** Connects; while waiting, at once. */
   connect() {
     if (this.#socket !== null) return;
-    clearTimeout(this.#timer);
+    this.#means.clock.clearTimeout(this.#timer);
     this.#tell("connecting");
     const token = this.#getToken();
     const protocols = token === undefined ? ["gateway.v1.raw"] : ["gateway.v1.raw", `gateway.bearer.${token}`];
     try {
-      this.#listen(new WebSocket(`${this.#address}?echo=1${this.#asksPast ? "&since=0" : ""}`, protocols));
+      this.#listen(new this.#means.WebSocket(`${this.#address}?echo=1${this.#asksPast ? "&since=0" : ""}`, protocols));
     } catch {
       // A token of characters that no token has cannot even be offered.
       this.#tell("closed", { code: 4001, reason: "this is not a token" });
@@ -67,7 +77,7 @@ export class Relay extends EventTarget {
   }
 
   close() {
-    clearTimeout(this.#timer);
+    this.#means.clock.clearTimeout(this.#timer);
     this.#let(1000);
     this.#tell("closed", { code: 1000, reason: "closed" });
   }
@@ -87,14 +97,14 @@ export class Relay extends EventTarget {
   #listen(socket) {
     this.#socket = socket;
     this.#openedAt = null;
-    this.#timer = setTimeout(() => this.renew("no answer in time"), OPEN_MS);
+    this.#timer = this.#means.clock.setTimeout(() => this.renew("no answer in time"), OPEN_MS);
     socket.onopen = () => {
-      clearTimeout(this.#timer);
-      this.#openedAt = this.#heardAt = performance.now();
-      this.#tell("connected", { node: location.host });
+      this.#means.clock.clearTimeout(this.#timer);
+      this.#openedAt = this.#heardAt = this.#means.clock.now();
+      this.#tell("connected", { node: new URL(this.#address).host });
     };
     socket.onmessage = ({ data }) => {
-      this.#heardAt = performance.now();
+      this.#heardAt = this.#means.clock.now();
       if (typeof data === "string") this.dispatchEvent(new CustomEvent("message", { detail: data }));
     };
     socket.onclose = ({ code, reason }) => this.#ended(code, reason);
@@ -112,15 +122,15 @@ export class Relay extends EventTarget {
   }
 
   #wait(code, reason) {
-    if (this.#openedAt !== null) this.#backoff.lasted(performance.now() - this.#openedAt);
+    if (this.#openedAt !== null) this.#backoff.lasted(this.#means.clock.now() - this.#openedAt);
     const delayMs = adviceFor(code) === "told" ? this.#backoff.told(0) : this.#backoff.next();
-    this.#timer = setTimeout(() => this.connect(), delayMs);
+    this.#timer = this.#means.clock.setTimeout(() => this.connect(), delayMs);
     this.#tell("waiting", { delayMs, code, reason });
   }
 
   /** Lets go of the socket, and closes it if a code is given. */
   #let(code) {
-    clearTimeout(this.#timer);
+    this.#means.clock.clearTimeout(this.#timer);
     const socket = this.#socket;
     this.#socket = null;
     if (socket === null) return;
