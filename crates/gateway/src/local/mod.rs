@@ -158,7 +158,8 @@ impl Local {
             pinged: None,
             spoke: now,
             message_began: None,
-            phase_ends: connecting.then(|| now + ticks(self.node.config.auth.timeout)),
+            // The present tick has begun: without one more the time would be up early.
+            phase_ends: connecting.then(|| now + 1 + ticks(self.node.config.auth.timeout)),
             expires: None,
             expiry_told: false,
             due: Tick::MAX,
