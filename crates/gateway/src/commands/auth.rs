@@ -128,6 +128,8 @@ fn become_known(local: &Rc<Local>, connection: &Rc<Connection>, id: Asked, ident
     let expires_in = identity.expires_in(SystemTime::now());
     let user = identity.user.clone();
     if !may_become(&connection.state.borrow().session, &identity) {
+        // Of two tokens that were looked at together the other came first: what was claimed for this one is given back.
+        local.release_seat(connection, &user);
         let refusal =
             Refusal::new(ErrorCode::PermissionDenied, "this connection is another user's already: open a new one");
         return id.refuse(local, connection, refusal, None);
