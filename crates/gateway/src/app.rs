@@ -1,5 +1,6 @@
 //! The composition root: builds each part once, starts the workers, and stops everything in order.
 
+use crate::about;
 use crate::admin::{self, Admin};
 use crate::cluster_rates::{ClusterRates, MemoryRates};
 use crate::config::Config;
@@ -131,11 +132,13 @@ pub async fn start(config: Config, memory: &MemoryCluster) -> Result<Running, St
         workers.push(worker::start(start).map_err(StartError::Worker)?);
         worker_ends.push(end);
     }
+    let describing = tokio::spawn(about::describe_forever(node.clone())).abort_handle();
     let mut tasks = vec![
         serve_admin(admin_listener, &node, registry)?,
         sweep(&node),
         watch_isolation(&node),
         keep_keys(&node),
+        describing,
         keep_recovery_key(&node),
     ];
     tasks.extend(keep_certificate(&node));

@@ -227,6 +227,10 @@ pub(crate) fn print(config: &Config) -> ExitCode {
     for namespace in config.policy.namespaces() {
         println!("\n{namespace}");
     }
+    println!("{API_KEYS}");
+    for key in config.api.keys.iter().filter(|key| key.name != "api.key") {
+        println!("# [[api_key]] name = {:?}, scopes = {}, and a key, which is never printed", key.name, key.scopes);
+    }
     ExitCode::SUCCESS
 }
 
@@ -255,6 +259,15 @@ const NAMESPACES: &str = r#"
 #   max_message    larger payloads are refused (too_large); without it, only by limits.max_message
 #   hooks          what the application is asked before it happens: of "subscribe" and "publish" (hooks.….url)
 #   client_events  whether it is told of publications that have an event's name (webhooks.url)"#;
+
+/// Keys are tables too.
+const API_KEYS: &str = r#"
+# Further keys of the server API, each for less than everything:
+#   [[api_key]]
+#   name      what people call it
+#   key       at least 16 bytes, or key_file: a file that holds it
+#   scopes    of publish, read, admin: scopes = ["publish", "read"]
+#   rate      how fast it may ask one node: "100/s burst 200"; without it, no limit"#;
 
 fn or_none(text: &str) -> &str {
     if text.is_empty() { "none" } else { text }
@@ -293,6 +306,9 @@ pub(crate) fn announce(running: &Running) {
         format!("  raw relay   ws{s}://{host}:{port}/raw/<channel> every message to everyone, verbatim"),
         format!("  admin       http://{}/metrics  /healthz  /readyz", running.admin),
     ];
+    if running.node.api.is_some() {
+        lines.push(format!("  server API  http://{host}:{port}/api/v1/openapi.json says what there is"));
+    }
     lines.push(match &config.redis {
         Some(LinkConfig { prefix, sentinel: Some(sentinel), .. }) => {
             format!(

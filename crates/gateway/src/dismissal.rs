@@ -1,5 +1,7 @@
 //! Who is to leave, and whose tokens count no more: what operators and backends ask of a node for the whole cluster.
 
+pub mod asked;
+
 use crate::node::{Node, parse_client_id};
 use protocol::order::{Order, Whom};
 use protocol::{Channel, CloseCode, Reconnect, Text};

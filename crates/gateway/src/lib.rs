@@ -1,7 +1,9 @@
 //! One stateless node of the WebSocket gateway cluster. The binary is a thin shell around [`app`].
 
+pub mod about;
 pub mod admin;
 pub mod admission;
+pub mod api;
 pub mod app;
 pub mod auth;
 pub mod budget;

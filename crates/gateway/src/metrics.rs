@@ -126,6 +126,12 @@ pub struct Metrics {
     pub recoveries: IntCounterVec,
     /// Messages that could not be understood.
     pub bad_messages: IntCounter,
+    /// Requests of the server API, by route (`none`: no such path) and status.
+    pub api_requests: IntCounterVec,
+    /// From a request's head to its answer, by route.
+    pub api_seconds: HistogramVec,
+    /// Publications of backends, by outcome (`ok` or a code).
+    pub api_publications: IntCounterVec,
     /// Socket.IO clients that asked to go on where they had been, by outcome.
     pub session_recoveries: IntCounterVec,
     /// How often limits were reached, by limit.
@@ -222,6 +228,13 @@ impl Metrics {
             state_reads: r.counter("state_reads_total", "Readings of channels' states for clients that subscribe")?,
             recoveries: r.counters("recoveries_total", "Subscriptions with a position, by outcome", &["outcome"])?,
             bad_messages: r.counter("bad_messages_total", "Messages that could not be understood")?,
+            api_requests: r.counters("api_requests_total", "Requests of the server API", &["route", "status"])?,
+            api_seconds: r.histograms(
+                "api_request_seconds",
+                "From a server API's request to its answer",
+                &["route"],
+            )?,
+            api_publications: r.counters("api_publications_total", "Publications of backends", &["outcome"])?,
             session_recoveries: r.counters_of(
                 "session_recoveries_total",
                 "Socket.IO clients that asked to go on where they had been",

@@ -1,6 +1,7 @@
 //! This node in the cluster: which of its workers want which channels, and what arrives for whom.
 
 use crate::admission::Admission;
+use crate::api::Api;
 use crate::auth::Auth;
 use crate::budget::Budget;
 use crate::cluster_rates::ClusterRates;
@@ -9,6 +10,7 @@ use crate::crowd::Crowd;
 use crate::descriptors;
 use crate::hooks::Hooks;
 use crate::inbox::{Inbox, Item, Ticket};
+use crate::local::unix_ms;
 use crate::metrics::Metrics;
 use crate::outbound;
 use crate::places::{Most, Places};
@@ -43,6 +45,10 @@ pub struct Node {
     pub config: Config,
     /// Checks tokens.
     pub auth: Auth,
+    /// Serves backends, if there is a key for it.
+    pub api: Option<Api>,
+    /// When it was started, in Unix milliseconds.
+    pub started_at_ms: u64,
     /// Carries publications.
     pub broker: Arc<dyn Broker>,
     /// Keeps members.
@@ -116,6 +122,7 @@ impl Node {
         if let Some(webhooks) = &webhooks {
             presence.watch(webhooks.clone());
         }
+        let api = Api::new(&config.api);
         let shedding = Shedding::new(config.drain, config.workers);
         let limits = &config.worker;
         let shares = descriptors::shares(config.workers);
@@ -138,6 +145,8 @@ impl Node {
             id,
             config,
             auth,
+            api,
+            started_at_ms: unix_ms(),
             broker,
             presence,
             revocations,

@@ -66,6 +66,8 @@ fn part(range: Range) -> Part {
     let count = u64::from(range.limit);
     let from = |all: &str| range.since.map_or(all.to_owned(), |since| format!("({since}-0"));
     match range.reverse {
+        // Redis takes no bound below the first id there can be.
+        true if range.since == Some(0) => Part::Reverse { count: 0, from: "+".to_owned() },
         false => Part::Forward { count, from: from("-") },
         true => Part::Reverse { count, from: from("+") },
     }

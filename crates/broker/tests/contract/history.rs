@@ -29,6 +29,9 @@ pub(crate) async fn a_page_is_read_in_both_directions_from_anywhere(fixture: &im
     assert_eq!(page(None, 3, true).await, "987");
     assert_eq!(page(Some(4), 2, true).await, "32");
     assert_eq!(page(Some(1), 2, true).await, "");
+    assert_eq!(page(Some(0), 2, true).await, "", "nothing is before the first");
+    assert_eq!(page(Some(u64::MAX), 2, false).await, "");
+    assert_eq!(page(Some(u64::MAX), 2, true).await, "98");
     assert_eq!(page(None, 0, false).await, "");
     assert_eq!(page(None, 0, true).await, "");
 }

@@ -1,6 +1,6 @@
 //! Who a session is: by its handshake, by CONNECT, and never by its name alone.
 
-use crate::wire::{Session, Stream, ask};
+use super::wire::{Session, Stream, ask};
 use e2e::{Backend, Cluster, tokens};
 
 fn bearer(token: &str) -> String {

@@ -1,6 +1,6 @@
 //! What sessions may not do: too much, too large, too slow.
 
-use crate::wire::{OPEN, Session, Stream, ask};
+use super::wire::{OPEN, Session, Stream, ask};
 use e2e::{Backend, Cluster};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! A session is served by whichever node is asked, and survives what networks do to its requests.
 
-use crate::wire::{OPEN, Session, Stream, begin, send};
+use super::wire::{OPEN, Session, Stream, begin, send};
 use e2e::{Backend, Cluster, on_both};
 use serde_json::json;
 

@@ -43,12 +43,15 @@ impl Amendment {
             return Ok(identity);
         }
         let user = self.user.filter(|user| !user.is_empty());
+        let now_s = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut identity = match (identity, user) {
             (None, None) => return Err("what is said of somebody needs a `user`"),
             (None, Some(user)) if user.len() > MAX_USER_BYTES => return Err("`user` is 1 to 255 bytes long"),
             (None, Some(user)) => {
                 let (roles, grants) = (Vec::new(), Vec::new());
-                let (info, expires_at, token_id, issued_at) = (None, None, None, None);
+                let (info, expires_at, token_id) = (None, None, None);
+                // It is said now, and so is newer than what was revoked before.
+                let issued_at = Some(now_s);
                 Identity { user: user.into(), info, expires_at, roles, grants, token_id, issued_at }
             }
             (Some(identity), Some(user)) if *identity.user != *user => return Err("`user` is not that of the token"),
@@ -69,7 +72,6 @@ impl Amendment {
             if seconds == 0 {
                 return Err("`expires_in` is longer than nothing");
             }
-            let now_s = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
             let end = now_s.saturating_add(seconds);
             identity.expires_at = Some(identity.expires_at.map_or(end, |token| token.min(end)));
         }
@@ -115,6 +117,7 @@ mod tests {
         let bob = said.apply(None, now()).unwrap().unwrap();
         assert_eq!((&*bob.user, bob.info.as_deref(), bob.expires_at), ("bob", Some("{\"n\":2}"), Some(1060)));
         assert!(bob.is_granted(Action::Subscribe, "lobby") && bob.roles.is_empty());
+        assert_eq!(bob.issued_at, Some(1000), "newer than what was revoked before");
     }
 
     #[test]

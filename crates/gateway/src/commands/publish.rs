@@ -46,12 +46,17 @@ fn wait(
         let let_through = let_through(local, connection, &namespace, publish, counted).await;
         connection.state.borrow_mut().publishing -= 1;
         match let_through {
-            // What somebody says and then goes away is said. One who was shut out meanwhile says nothing any more.
-            Ok(_) if !matches!(connection.state.borrow().ended, None | Some(CloseCode::Normal)) => {}
+            Ok(_) if is_shut_out(local, connection) => {}
             Ok(publish) => gather(local, connection, id, publish, &namespace),
             Err(refusal) => local.refuse(connection, "publish", id, refusal),
         }
     });
+}
+
+/// What somebody says and then goes away is said. One who was shut out meanwhile, or is revoked by now, says nothing any more.
+fn is_shut_out(local: &Local, connection: &Connection) -> bool {
+    let ended = connection.state.borrow().ended;
+    ended.is_some_and(|code| code != CloseCode::Normal || local.is_revoked(connection))
 }
 
 /// The publication, or what the application wants published instead.
@@ -105,7 +110,8 @@ fn gather(local: &Local, connection: &Rc<Connection>, id: Option<u64>, publish: 
     });
 }
 
-fn check(namespace: &Namespace, publish: &Publish) -> Result<(), Refusal> {
+/// Whether a namespace takes a publication, whoever publishes it: what it says of data.
+pub(crate) fn check(namespace: &Namespace, publish: &Publish) -> Result<(), Refusal> {
     if !namespace.takes_event(publish.event.as_deref()) {
         let message = "this channel takes only publications of its own events: `event` is none of them";
         return Err(Refusal::new(ErrorCode::PermissionDenied, message));

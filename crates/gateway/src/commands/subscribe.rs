@@ -17,22 +17,25 @@ use crate::metrics::Limit;
 use crate::policy::Namespace;
 use crate::session::{Stage, Ticket, Unable};
 use presence::Entry;
+use protocol::dialect::raw::Past;
 use protocol::{Channel, ErrorCode, Members, Outgoing, Position, Push, Refusal, Reply, Subscribe};
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::{Instant, timeout, timeout_at};
 
+mod relay;
+
+pub use relay::begin_raw;
+
 /// How a subscription is begun.
+#[derive(Default)]
 pub(super) struct Means {
     /// Whether its client is shown as a member where the channel keeps presence.
     pub(super) join: bool,
     /// Its own token, if it has one.
     pub(super) ticket: Option<Arc<Ticket>>,
-}
-
-/// Begins a subscription; `join` says whether its client is shown as a member where the channel keeps presence.
-pub fn begin(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, subscribe: Subscribe, join: bool) {
-    begin_with(local, connection, id, subscribe, Means { join, ticket: None });
+    /// What of the history a raw connection gets first.
+    pub(super) past: Option<Past>,
 }
 
 pub(super) fn begin_with(
@@ -43,14 +46,14 @@ pub(super) fn begin_with(
     means: Means,
 ) {
     let Some(admitted) = admit(local, connection, id, subscribe, means) else { return };
-    super::spawn_alone(local, connection, async move |local, connection| {
+    super::spawn_subscribing(local, connection, async move |local, connection| {
         carry_out(local, connection, id, &admitted).await;
     });
 }
 
 /// Begins a subscription and waits until it stands or is refused: for a task that is alone already.
 pub async fn alone(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, subscribe: Subscribe) {
-    let means = Means { join: true, ticket: None };
+    let means = Means { join: true, ..Means::default() };
     if let Some(admitted) = admit(local, connection, id, subscribe, means) {
         carry_out(local, connection, id, &admitted).await;
     }
@@ -63,10 +66,11 @@ struct Admitted {
     join: bool,
     /// The application is asked first.
     asks: bool,
+    past: Option<Past>,
 }
 
 async fn carry_out(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, admitted: &Admitted) {
-    let Admitted { subscribe, namespace, join, asks } = admitted;
+    let Admitted { subscribe, namespace, join, asks, past } = admitted;
     if *asks {
         if !is_permitted(local, connection, &subscribe.channel, id).await {
             return;
@@ -74,7 +78,11 @@ async fn carry_out(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u6
         enter(local, &subscribe.channel, namespace);
     }
     let mut begun = Begun { local, connection, subscribe, id, answered: false, done: false };
-    if let Err(refusal) = begun.carry_out(namespace, *join).await {
+    let carried_out = match past {
+        Some(past) => begun.relay(namespace, past).await,
+        None => begun.carry_out(namespace, *join).await,
+    };
+    if let Err(refusal) = carried_out {
         begun.fail(refusal);
     }
 }
@@ -102,8 +110,13 @@ fn admit(
         }
     };
     // To recover is to read the log: without that the answer says that nothing was recovered.
-    if allow(Action::History).is_err() {
+    if let Err(refusal) = allow(Action::History) {
         subscribe.recover = None;
+        // A raw connection has no answer that could say so.
+        if means.past.is_some() {
+            local.refuse(connection, "subscribe", id, refusal);
+            return None;
+        }
     }
     if let Err(refusal) = opens(local, connection, &subscribe.channel) {
         local.refuse(connection, "subscribe", id, refusal);
@@ -128,7 +141,7 @@ fn admit(
     if !asks {
         enter(local, &subscribe.channel, &namespace);
     }
-    Some(Admitted { subscribe, namespace, join, asks })
+    Some(Admitted { subscribe, namespace, join, asks, past: means.past })
 }
 
 /// What the application says. A no undoes what has been noted of the subscription, and is answered.

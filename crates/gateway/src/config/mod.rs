@@ -1,5 +1,6 @@
 //! The gateway's configuration: every setting is read here, from the layers of [`settings`], and nowhere else.
 
+mod api;
 pub mod audit;
 mod auth;
 mod hooks;
@@ -10,6 +11,7 @@ pub mod settings;
 mod socketio;
 mod tls;
 
+use crate::api::ApiConfig;
 use crate::auth::AuthConfig;
 use crate::engine::EngineConfig;
 use crate::hooks::HooksConfig;
@@ -48,6 +50,8 @@ pub struct Config {
     pub node_id: Option<String>,
     /// Threads that own sockets.
     pub workers: usize,
+    /// Whom the server API serves.
+    pub api: ApiConfig,
     /// How tokens are checked.
     pub auth: AuthConfig,
     /// How many revocations are remembered, and how long.
@@ -130,6 +134,7 @@ impl Config {
         );
         let node_id = s.get("node.id", "", "the node's name; random when empty", check_node_id).flatten();
         let workers = s.get("workers", "0", "threads that own sockets; 0 = one a core", check_workers);
+        let api = api::read(&mut s);
         let auth = auth::read(&mut s);
         let revocations = auth::read_revocations(&mut s);
         let sessions = s
@@ -162,7 +167,7 @@ impl Config {
         let tables = s.tables("namespace");
         let mut policy = namespaces::read(&tables, &mut s);
         hooks::check(&hooks, webhooks.is_some(), &mut policy, !tables.is_empty(), &mut s);
-        let known = s.finish(&["namespace"]).map_err(ConfigError)?;
+        let known = s.finish(&["namespace", "api_key"]).map_err(ConfigError)?;
         // `finish` has failed if any of these is absent.
         let (Some(listen), Some(admin_listen), Some(workers)) = (listen, admin_listen, workers) else {
             return Err(ConfigError(Vec::new()));
@@ -175,6 +180,7 @@ impl Config {
             redis_network_is_private,
             node_id,
             workers,
+            api,
             auth,
             revocations,
             sessions,

@@ -23,6 +23,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::runtime::Handle;
 
+/// The most of a handshake that is kept to be shown, as long as its connection lives: a session's cookie and some headers.
+const SHOWN_MAX_BYTES: usize = 8 * 1024;
+
 /// Which hooks there are, and what all of them are held to.
 #[derive(Debug, Clone)]
 pub struct HooksConfig {
@@ -56,6 +59,10 @@ impl HooksConfig {
         self.connect.is_some() || self.subscribe.is_some() || self.publish.is_some()
     }
 }
+
+/// A handshake holds more of what is to be shown than is kept.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TooMuch;
 
 /// The hooks that a namespace asks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -102,8 +109,17 @@ impl Hooks {
     }
 
     /// What of a handshake is kept for the question who connects; `None` where nobody asks.
-    pub fn visitor(&self, headers: &HeaderMap, more: impl FnOnce() -> Visitor) -> Option<Box<Visitor>> {
-        self.connect.as_ref()?;
+    ///
+    /// # Errors
+    /// When that is more than 8 KiB.
+    pub fn visitor(
+        &self,
+        headers: &HeaderMap,
+        more: impl FnOnce() -> Visitor,
+    ) -> Result<Option<Box<Visitor>>, TooMuch> {
+        if self.connect.is_none() {
+            return Ok(None);
+        }
         let mut visitor = Box::new(more());
         for name in &self.headers {
             let values = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
@@ -116,7 +132,7 @@ impl Hooks {
         if !cookies.is_empty() && !self.headers.contains(&header::COOKIE) {
             visitor.headers.insert(header::COOKIE.as_str().to_owned(), cookies.join("; "));
         }
-        Some(visitor)
+        if visitor.weight() > SHOWN_MAX_BYTES { Err(TooMuch) } else { Ok(Some(visitor)) }
     }
 
     fn shown_cookies(&self, headers: &HeaderMap) -> Vec<String> {
@@ -248,6 +264,11 @@ impl Visitor {
     ) -> Self {
         let origin = headers.get(header::ORIGIN).map(|origin| String::from_utf8_lossy(origin.as_bytes()).into_owned());
         Self { dialect, channel, address, origin, headers: BTreeMap::new() }
+    }
+
+    fn weight(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());
+        headers.sum::<usize>() + self.origin.as_ref().map_or(0, String::len)
     }
 }
 

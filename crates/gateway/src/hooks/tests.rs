@@ -57,7 +57,7 @@ async fn questions_are_as_documented() {
         headers.insert(name, value.parse().unwrap());
     }
     let from = || Visitor::new("json", None, "203.0.113.7".parse().unwrap(), &headers);
-    let visitor = hooks.visitor(&headers, from).unwrap();
+    let visitor = hooks.visitor(&headers, from).unwrap().unwrap();
     check(&hooks.about_connection(&visitor, Some(&ann), false));
     let asker = Asker { client: "n1.c0ffee01.00a1b2c300000000", identity: Some(&ann) };
     check(&hooks.about_subscription(asker, &channel));

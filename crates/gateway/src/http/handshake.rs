@@ -3,11 +3,11 @@
 use super::address::{client_address, is_trusted};
 use super::origin::is_allowed;
 use super::refusal::{Refused, refuse, refuse_for_now, refuse_until};
-use super::shown::{offered, percent_decoded, query, token};
+use super::shown::{offered, percent_decoded, queries, query, token};
 use super::{Body, Visit};
 use crate::auth::{AuthError, Identity};
 use crate::engine::Engine;
-use crate::hooks::{Denial, Visitor};
+use crate::hooks::{Denial, TooMuch, Visitor};
 use crate::local::connection::Opened;
 use crate::metrics::Limit;
 use crate::node::Node;
@@ -22,7 +22,8 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use protocol::dialect::{Dialect, raw::Raw};
+use protocol::dialect::Dialect;
+use protocol::dialect::raw::{Past, Raw};
 use protocol::{Channel, CloseCode, ErrorCode};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -52,7 +53,22 @@ pub(super) async fn raw(visit: &Rc<Visit>, request: Request<Incoming>) -> Respon
         return refuse(StatusCode::NOT_FOUND, "this is not a channel's name\n");
     };
     let echo = query(request.uri(), "echo").is_some_and(|value| value == "1");
-    upgrade(visit, request, Wanted::dialect(Dialect::Raw(Raw { channel, echo }))).await
+    let Ok(past) = past(request.uri()) else {
+        return refuse(StatusCode::BAD_REQUEST, "since is an offset or epoch:offset, and last a number; not both\n");
+    };
+    upgrade(visit, request, Wanted::dialect(Dialect::Raw(Raw { channel, echo, past }))).await
+}
+
+/// What of the history is asked for; passed over, a mistake would look like an empty history.
+fn past(uri: &http::Uri) -> Result<Option<Past>, ()> {
+    let read = |name, parse: fn(&str) -> Option<Past>| {
+        let value = queries(uri, name).next();
+        value.map(|value| value.and_then(|value| parse(&value)).ok_or(())).transpose()
+    };
+    match (read("since", Past::since)?, read("last", Past::last)?) {
+        (Some(_), Some(_)) => Err(()),
+        (since, last) => Ok(since.or(last)),
+    }
 }
 
 /// `GET /echo`, in builds for the conformance suite.
@@ -60,7 +76,7 @@ pub(super) async fn raw(visit: &Rc<Visit>, request: Request<Incoming>) -> Respon
 pub(super) async fn echo(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
     // A dialect without a word of its own.
     let Ok(channel) = Channel::new("echo") else { return refuse(StatusCode::NOT_FOUND, "") };
-    let wanted = Wanted::dialect(Dialect::Raw(Raw { channel, echo: false }));
+    let wanted = Wanted::dialect(Dialect::Raw(Raw { channel, echo: false, past: None }));
     upgrade(visit, request, Wanted { is_echo: true, ..wanted }).await
 }
 
@@ -97,8 +113,7 @@ pub(super) async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, w
     if let Some(refusal) = not_an_upgrade(&request) {
         return refusal;
     }
-    let unfinished = visit.unfinished.take();
-    if visit.is_spare && unfinished.is_none() {
+    if visit.is_spare && !visit.is_counted {
         let text = "too many streams from this address have yet to shake hands (limits.unfinished_per_address)\n";
         return refuse_for_now(StatusCode::TOO_MANY_REQUESTS, text);
     }
@@ -205,6 +220,7 @@ async fn hand_over(
     // A client that went away in between is no fault.
     let Ok(Ok(upgraded)) = timeout(UPGRADE_TIMEOUT, upgraded).await else { return };
     let Some((socket, early)) = taken_back(upgraded) else { return };
+    drop(visit.unfinished.take());
     if let (Some(probing), None) = (wanted.probing, close) {
         return probing(visit, socket, early, place).await;
     }
@@ -277,7 +293,11 @@ pub(super) async fn check(
         _ => None,
     };
     let from = || Visitor::new(dialect.name(), channel, address, request.headers());
-    let visitor = node.hooks.visitor(request.headers(), from);
+    let visitor = node.hooks.visitor(request.headers(), from).map_err(|TooMuch| Refused {
+        status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        text: "the headers and cookies that the application is shown are more than 8 KiB\n",
+        close: CloseCode::Forbidden,
+    })?;
     let identity = match &visitor {
         // Whoever has yet to show a token is asked about then.
         Some(visitor) if identity.is_some() || node.config.auth.anonymous => {

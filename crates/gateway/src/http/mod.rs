@@ -14,6 +14,7 @@ mod proxy_protocol;
 mod refusal;
 mod shown;
 
+use crate::api;
 use crate::local::Local;
 use crate::metrics::Limit;
 use crate::places::{Place, Unfinished};
@@ -45,6 +46,9 @@ const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// How long one stream may speak HTTP, all its requests together.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long its last answer may take then.
+const LAST_ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// The most headers of a request.
 const MAX_HEADERS: usize = 64;
 
@@ -71,8 +75,10 @@ struct Visit {
     peer: SocketAddr,
     place: Cell<Option<Place>>,
     is_spare: bool,
-    /// Until it is upgraded; none where its address has too many such.
+    /// Until it is upgraded, however many handshakes are refused before.
     unfinished: Cell<Option<Unfinished>>,
+    /// Whether it counts among those of its address: not where that has too many such.
+    is_counted: bool,
     is_tls: bool,
     /// Until when the stream may speak HTTP.
     deadline: Cell<Instant>,
@@ -102,9 +108,10 @@ pub fn front(local: Rc<Local>, stream: TcpStream, peer: SocketAddr, place: Place
         // One deadline for all that comes before the first request.
         let left = limit.saturating_sub(began.elapsed());
         let (is_spare, is_tls) = (place.is_spare(), matches!(arrived.stream, Stream::Tls(_)));
+        let is_counted = unfinished.is_some();
         let (place, unfinished) = (Cell::new(Some(place)), Cell::new(unfinished));
         let deadline = Cell::new(Instant::now() + HTTP_TIMEOUT);
-        let visit = Visit { local, peer: arrived.peer, is_spare, is_tls, place, unfinished, deadline };
+        let visit = Visit { local, peer: arrived.peer, is_spare, is_tls, place, unfinished, is_counted, deadline };
         match arrived.stream {
             Stream::Plain(stream) => serve(Rc::new(visit), stream, left, route).await,
             Stream::Tls(stream) => serve(Rc::new(visit), *stream, left, route).await,
@@ -172,14 +179,22 @@ where
     // Ends with the upgrade, so it bounds only HTTP: a peer that keeps asking, or does not read the answers.
     while visit.deadline.get() > Instant::now() {
         tokio::select! {
-            ended = &mut connection => {
-                // What a stranger's HTTP can do wrong has been answered by hyper; there is nobody else to tell.
-                let _ = ended.inspect_err(|error| tracing::debug!(%error, "an HTTP connection ended badly"));
-                return;
-            }
+            ended = &mut connection => return told(ended),
             // It may have been extended meanwhile, by a poll that is held.
             () = sleep_until(visit.deadline.get()) => {}
         }
+    }
+    // What has been asked is answered; after that the stream ends.
+    connection.as_mut().graceful_shutdown();
+    if let Ok(ended) = timeout(LAST_ANSWER_TIMEOUT, connection).await {
+        told(ended);
+    }
+}
+
+/// What a stranger's HTTP can do wrong has been answered by hyper; there is nobody else to tell.
+fn told(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "an HTTP connection ended badly");
     }
 }
 
@@ -191,7 +206,14 @@ async fn not_tls(_: &Rc<Visit>, _: Request<Incoming>) -> Response<Body> {
 async fn route(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
     let path = request.uri().path();
     let http = &visit.local.node.config.http;
+    let api = visit.local.node.api.as_ref().filter(|_| api::is_path(path));
     let mut response = match path {
+        _ if let Some(api) = api => {
+            // Whoever has a key keeps streams as it likes.
+            let admitted = || drop(visit.unfinished.take());
+            api::serve(&visit.local.node, api, request, admitted).await
+        }
+        _ if api::is_path(path) => refuse(StatusCode::NOT_FOUND, "there is no server API without a key (api.key)\n"),
         "/ws" => handshake::native(visit, request).await,
         #[cfg(feature = "echo")]
         "/echo" => handshake::echo(visit, request).await,
@@ -216,7 +238,8 @@ async fn route(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> 
         max_age.into_iter().for_each(|value| drop(response.headers_mut().insert("strict-transport-security", value)));
     }
     let status = response.status();
-    if status.is_client_error() || status.is_server_error() {
+    // The server API counts its own.
+    if api.is_none() && (status.is_client_error() || status.is_server_error()) {
         visit.local.node.metrics.http_refusals.with_label_values(&[status.as_str()]).inc();
     }
     response

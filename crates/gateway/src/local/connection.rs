@@ -66,6 +66,8 @@ pub struct State {
     pub counted: Counted,
     /// Commands that others have to wait for.
     pub under_way: u32,
+    /// Those of them that are subscriptions, for which other subscriptions do not wait.
+    pub subscribing: u32,
     /// Commands that wait for those: a client may subscribe and publish in one breath.
     pub waiting: Option<Box<Waiting>>,
     /// Publications the broker has not answered yet.
@@ -158,6 +160,7 @@ impl Connection {
             is_writing: false,
             counted: Counted::default(),
             under_way: 0,
+            subscribing: 0,
             waiting: None,
             publishing: 0,
             drained: None,

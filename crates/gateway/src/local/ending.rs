@@ -110,7 +110,10 @@ impl Local {
             state.reader = Reader::default();
             self.recount(&mut state);
             state.session.phase = Phase::Closing;
-            state.ended.replace(CloseCode::Normal).is_none()
+            let is_abrupt = state.ended.is_none();
+            // What is still under way asks why: one that was shut out stays that.
+            state.ended.get_or_insert(CloseCode::Normal);
+            is_abrupt
         };
         if abrupt {
             self.node.metrics.closes.with_label_values(&["connection lost"]).inc();

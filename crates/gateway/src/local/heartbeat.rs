@@ -60,15 +60,17 @@ impl Local {
     }
 
     fn check(&self, connection: &Rc<Connection>, now: Tick) {
-        let (phase, times, stalled_since, tickets_end, patience) = {
+        let (phase, times, stalled_since, tickets_end, patience, is_busy) = {
             let mut state = connection.state.borrow_mut();
-            if state.waiting.is_some() {
+            let is_busy = state.waiting.is_some();
+            if is_busy {
                 // Its socket is not read while commands wait: silence says nothing.
                 let is_scheduled = state.engine.is_some();
                 state.times.alive(now, is_scheduled);
             }
             let patience = self.patience(&state.session);
-            (state.session.phase, state.times, state.outbox.stalled_since(), state.session.tickets_end(), patience)
+            let stalled_since = state.outbox.stalled_since();
+            (state.session.phase, state.times, stalled_since, state.session.tickets_end(), patience, is_busy)
         };
         // An entry that a later one has replaced.
         if times.due > now {
@@ -85,6 +87,9 @@ impl Local {
                 self.send(connection, &Outgoing::Push(Push::Expiring { in_ms }));
             }
             Some(Due::Close(code)) => {
+                // Its token is being looked at: nobody knows that it is bad.
+                let is_unknown = is_busy && code == CloseCode::Unauthenticated;
+                let code = if is_unknown { CloseCode::Unavailable } else { code };
                 self.node.metrics.limits.of_close(code);
                 return self.close(connection, code);
             }

@@ -17,6 +17,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 /// What connections may do and how long they may take.
 #[derive(Debug, Clone)]
@@ -58,6 +59,10 @@ pub struct WorkerConfig {
     /// A publication has its answer by then.
     pub publish_deadline: Duration,
 }
+
+/// How long a worker that stops waits for requests of the server API that are under way: longer than a publication may
+/// take by default.
+const API_STOP_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// What a worker is started with.
 pub struct Start {
@@ -101,6 +106,12 @@ async fn run(start: Start) {
     };
     accepting.abort();
     steady::stop(&local, code).await;
+    // What backends have asked is answered: their requests run on this thread.
+    if let Some(api) = &local.node.api
+        && timeout(API_STOP_TIMEOUT, api.idle()).await.is_err()
+    {
+        tracing::info!(worker = local.index, "some requests of the server API were not answered in time");
+    }
 }
 
 async fn tick(local: Rc<Local>) {

@@ -7,8 +7,8 @@ use crate::metrics::Limit;
 use crate::session::Phase;
 use crate::socketio::{rules, take_message};
 use crate::websocket::{Event, ReaderLimits, pong_frame};
+use protocol::CloseCode;
 use protocol::dialect::Dialect;
-use protocol::{CloseCode, Subscribe};
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
@@ -42,7 +42,6 @@ pub fn adopt(local: &Rc<Local>, opened: Opened, early: &[u8], refuse: Option<Clo
         return connection;
     }
     local.join_shedding(&connection);
-    local.tell_connected(&connection);
     #[cfg(feature = "echo")]
     let has_channel = !connection.is_echo;
     #[cfg(not(feature = "echo"))]
@@ -53,13 +52,13 @@ pub fn adopt(local: &Rc<Local>, opened: Opened, early: &[u8], refuse: Option<Clo
             local.close(&connection, CloseCode::Unauthenticated);
             return connection;
         }
-        let subscribe =
-            Subscribe { channel: raw.channel.clone(), recover: None, members: false, state: false, token: None };
-        commands::take_seat(local, &connection, |local, connection| {
-            commands::subscribe_raw(local, connection, None, subscribe, false);
+        let raw = raw.clone();
+        commands::take_seat(local, &connection, move |local, connection| {
+            local.tell_connected(connection);
+            commands::subscribe_raw(local, connection, &raw);
         });
     } else {
-        commands::take_seat(local, &connection, |_, _| {});
+        commands::take_seat(local, &connection, |local, connection| local.tell_connected(connection));
     }
     feed(local, &connection, early);
     connection
