@@ -2,7 +2,7 @@
 
 use crate::{Note, Unavailable};
 use link::Link;
-use redis::{RedisResult, cmd, pipe};
+use redis::{RedisResult, cmd};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -33,12 +33,13 @@ async fn ask(connection: &mut impl redis::aio::ConnectionLike, key: &str, note: 
             Ok(Some(text))
         }
         Note::First { text, ttl } => {
-            let mut all = pipe();
-            all.atomic().cmd("SET").arg(key).arg(&text).arg("NX").ignore();
-            all.cmd("PEXPIRE").arg(key).arg(millis(ttl)).ignore();
-            all.cmd("GET").arg(key);
-            let (standing,): (Option<String>,) = all.query_async(connection).await?;
-            Ok(standing)
+            // One after another: whichever comes first stands, and who renews it too late puts it there anew.
+            let set = cmd("SET").arg(key).arg(&text).arg("NX").arg("PX").arg(millis(ttl)).to_owned();
+            if set.query_async::<Option<String>>(connection).await?.is_some() {
+                return Ok(Some(text));
+            }
+            cmd("PEXPIRE").arg(key).arg(millis(ttl)).query_async::<()>(connection).await?;
+            cmd("GET").arg(key).query_async(connection).await
         }
     }
 }

@@ -53,6 +53,7 @@ impl Local {
     }
 
     fn end(&self, connection: &Rc<Connection>, code: CloseCode, last_frame: &[u8], parting: Parting) {
+        self.tell_places_of(connection);
         {
             let mut state = connection.state.borrow_mut();
             if state.ended.is_some() {

@@ -7,6 +7,7 @@ pub mod ending;
 pub mod flushing;
 pub mod heartbeat;
 pub mod permission;
+pub mod places;
 pub mod shedding;
 pub mod telling;
 pub mod timers;
@@ -18,7 +19,6 @@ use crate::node::Node;
 use crate::outbox::Meter;
 use crate::websocket::Frames;
 use connection::{Connection, Opened, Times};
-use protocol::dialect::Dialect;
 use protocol::forward::Response;
 use protocol::{CloseCode, Origin, Outgoing, Publication, Push, Refusal, Reply, Text, Welcome};
 use shedding::Going;
@@ -197,19 +197,6 @@ impl Local {
     pub fn public_id(&self, connection: &Connection) -> Text {
         let alias = connection.state.borrow().engine.as_ref().and_then(|engine| engine.alias.clone());
         alias.unwrap_or_else(|| self.client_id(connection))
-    }
-
-    /// Has a connection's client told where it is in its channels, at the end of this turn, if that is of use to it.
-    pub fn note_places(&self, connection: &Rc<Connection>) {
-        if !matches!(&connection.dialect, Dialect::SocketIo(rules) if rules.recovers) {
-            return;
-        }
-        let mut state = connection.state.borrow_mut();
-        let Some(engine) = &mut state.engine else { return };
-        if !std::mem::replace(&mut engine.positions_due, true) {
-            self.positions_due.borrow_mut().push(connection.clone());
-            self.gathered.notify_one();
-        }
     }
 
     /// Has every node find a connection by the id that it goes by.

@@ -1,14 +1,13 @@
 //! Where a connection is in its channels: told to its client, and gone on from when it comes back to whatever node.
 
-use super::{calls, frames, rules, secrets};
+use super::{calls, secrets};
 use crate::commands;
 use crate::local::connection::Connection;
 use crate::local::{Local, alias_note};
 use crate::node::parse_client_id;
-use crate::session::Stage;
 use broker::{Note, Range};
-use protocol::dialect::socketio::positions::{self, Place};
-use protocol::dialect::socketio::{Ask, encode};
+use protocol::dialect::socketio::Ask;
+use protocol::dialect::socketio::positions::Place;
 use protocol::forward::{Ask as CallAsk, Request as Call};
 use protocol::{Channel, Outgoing, Position, Push, Subscribe, Text};
 use std::rc::Rc;
@@ -17,39 +16,6 @@ use tokio::time::timeout;
 
 /// How long the log may take to say whether it holds all that was missed.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Tells all whose places have changed.
-pub fn tell_due(local: &Rc<Local>) {
-    let due = std::mem::take(&mut *local.positions_due.borrow_mut());
-    for connection in due {
-        let Some(rules) = rules(&connection) else { continue };
-        let (entered, places) = {
-            let mut state = connection.state.borrow_mut();
-            let Some(engine) = &mut state.engine else { continue };
-            engine.positions_due = false;
-            let entered: Vec<u8> = engine.session.namespaces().collect();
-            drop(state);
-            (entered, of(local, &connection))
-        };
-        for namespace in entered {
-            let here: Vec<Place> = places.iter().filter(|(c, _)| rules.room(c).0 == namespace).cloned().collect();
-            frames(local, &connection, |out| encode::positions(rules, namespace, &positions::write(&here), out));
-        }
-    }
-}
-
-/// The channels that a connection is in, and up to where it has everything.
-pub fn of(local: &Local, connection: &Connection) -> Vec<Place> {
-    let state = connection.state.borrow();
-    let mut hub = local.hub.borrow_mut();
-    let mut places = Vec::new();
-    for subscription in state.session.subscriptions() {
-        let Stage::Active(index) = subscription.stage else { continue };
-        let position = hub.entry(&subscription.channel).and_then(|entry| entry.position_of(index));
-        places.push((subscription.channel.clone(), position));
-    }
-    places
-}
 
 /// Goes on as what a client was before: with its id, in its channels, from where it was. False if not all of that can be;
 /// then nothing has been done.

@@ -106,7 +106,7 @@ fn is_quiet(connection: &Connection) -> bool {
 }
 
 fn pack(local: &Rc<Local>, connection: &Rc<Connection>) -> Moved {
-    let places = places::of(local, connection);
+    let places = local.places_of(connection);
     let position = |position: Position| (position.epoch.to_string(), position.offset);
     let places = places.into_iter().map(|(channel, place)| (channel.to_string(), place.map(position))).collect();
     let sid = local.public_id(connection).to_string();

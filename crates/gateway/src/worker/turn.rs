@@ -9,7 +9,7 @@ use crate::local::connection::Connection;
 use crate::local::{Local, Publishing, unix_ms};
 use crate::outbox::Flushed;
 use crate::policy::Namespace;
-use crate::socketio::{calls, places, removal};
+use crate::socketio::{calls, removal};
 use broker::{Delivery, Outcome, PublishError};
 use protocol::dialect::Encoding;
 use protocol::order::Order;
@@ -217,7 +217,7 @@ pub(super) async fn end_turns(local: Rc<Local>) {
         local.gathered.notified().await;
         let began = Instant::now();
         publish(&local);
-        places::tell_due(&local);
+        local.tell_places();
         let delivered = std::mem::take(&mut *local.delivered.borrow_mut());
         local.is_flushing.set(true);
         flush(&local).await;
