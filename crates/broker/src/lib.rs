@@ -172,6 +172,27 @@ impl Delivery {
     }
 }
 
+/// What is done about a note: a short text under a name, for any node to find.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// Read it.
+    Read,
+    /// Put this in its place.
+    Write {
+        /// What.
+        text: String,
+        /// Until when it stands.
+        ttl: Duration,
+    },
+    /// Put this there unless something stands there; in either case it then stands for `ttl`.
+    First {
+        /// What.
+        text: String,
+        /// Until when it stands.
+        ttl: Duration,
+    },
+}
+
 /// Takes deliveries. Called in the broker's own tasks, so it must neither block nor call the broker.
 pub trait Sink: Send + Sync + 'static {
     /// Takes one delivery; those of one channel come one at a time and in order.
@@ -219,6 +240,9 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Sends an order to all nodes, this one included.
     fn control(&self, order: Bytes) -> BoxFuture<'static, Result<(), Unavailable>>;
+
+    /// Reads or writes what nodes leave for one another under a name; returns what stands there afterwards.
+    fn note(&self, name: &str, note: Note) -> BoxFuture<'static, Result<Option<String>, Unavailable>>;
 
     /// Whether it can serve.
     fn health(&self) -> Health;

@@ -201,4 +201,6 @@ kept_by_both! {
     orders::an_order_to_a_node_reaches_it_alone,
     orders::an_order_to_nobody_is_told,
     orders::an_order_to_all_reaches_all,
+    orders::a_note_is_found_by_every_node_while_it_stands,
+    orders::the_first_note_stands,
 }

@@ -8,6 +8,7 @@ use gateway::app::MemoryCluster;
 use gateway::config::Config;
 use gateway::config::settings::Sources;
 use link::testing::RedisServer;
+use serde_json::Value;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -135,6 +136,11 @@ impl Cluster {
         self.redis.as_ref().expect("this cluster has its broker in memory")
     }
 
+    /// The redis-server, to break it.
+    pub fn redis_mut(&mut self) -> &mut RedisServer {
+        self.redis.as_mut().expect("this cluster has its broker in memory")
+    }
+
     /// The road by which one node reaches Redis.
     pub fn road(&self) -> &Road {
         self.road.as_ref().expect("no node of this cluster reaches Redis by a road")
@@ -196,6 +202,18 @@ impl Cluster {
     /// The same with further headers.
     pub async fn order_with(&self, node: usize, path: &str, headers: &str) -> http::Answer {
         http::post(self.nodes[node].admin, path, headers).await
+    }
+
+    /// Gives a node's admin port an order with a body, and expects that it is done.
+    pub async fn tell(&self, node: usize, path: &str, body: &Value) -> Value {
+        let answer = self.try_tell(node, path, body).await;
+        assert!((200..300).contains(&answer.status), "{path} with {body} was answered {answer:?}");
+        serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error} in {}", answer.body))
+    }
+
+    /// The same, whatever comes of it.
+    pub async fn try_tell(&self, node: usize, path: &str, body: &Value) -> http::Answer {
+        http::post_json(self.nodes[node].admin, path, body).await
     }
 
     /// Asks a node's admin port.

@@ -1,6 +1,7 @@
 //! HTTP as plainly as it can be spoken: one request, one answer, the end.
 
 use crate::PATIENCE;
+use serde_json::Value;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -48,6 +49,13 @@ pub async fn get(address: SocketAddr, path: &str) -> Answer {
 /// Posts nothing to a path, with these headers beside the needed ones.
 pub async fn post(address: SocketAddr, path: &str, headers: &str) -> Answer {
     ask(address, "POST", path, &format!("content-length: 0\r\n{headers}"), "").await
+}
+
+/// Posts JSON to a path.
+pub(crate) async fn post_json(address: SocketAddr, path: &str, body: &Value) -> Answer {
+    let body = body.to_string();
+    let headers = format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
+    ask(address, "POST", path, &headers, &body).await
 }
 
 /// Asks anything, with these headers beside the needed ones.

@@ -3,6 +3,7 @@
 //! Everything here panics instead of returning errors: a panic is a failed test. Every wait ends after [`PATIENCE`], and
 //! says what came in place of what was waited for.
 
+mod application;
 mod client;
 mod cluster;
 mod connect;
@@ -16,6 +17,7 @@ mod road;
 pub mod tls;
 pub mod tokens;
 
+pub use application::{Application, Asked, Say};
 pub use client::Client;
 pub use cluster::{Backend, Cluster, Plan};
 pub use connect::Connect;

@@ -118,7 +118,7 @@ fn sources(folder: &Path, into: &mut Vec<String>) {
 fn the_documented_permissions_hold_every_command_that_the_sources_name() {
     let acl = acl();
     let mut texts = Vec::new();
-    for name in ["link", "broker", "presence"] {
+    for name in ["link", "broker", "presence", "users"] {
         sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name).join("src"), &mut texts);
     }
     let mut named = 0;

@@ -10,7 +10,9 @@ use crate::http;
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
 use crate::node::{Node, Router, Shares};
+use crate::outbound;
 use crate::shedding::{Occasion, Wanted};
+use crate::socketio::secrets;
 use crate::worker::{self, Start};
 use broker::Sink;
 use broker::memory::{MemoryBroker, MemoryStore};
@@ -109,7 +111,9 @@ pub async fn start(config: Config, memory: &MemoryCluster) -> Result<Running, St
     let inboxes: Vec<_> = (0..config.workers).map(|_| Arc::new(Inbox::new(config.inbox))).collect();
     let router = Arc::new(Router::new(inboxes, metrics.clone()));
     let shares = shares(&config, memory, &name, &router, &registry)?;
-    let node = Arc::new(Node::new(id, name, config, shares, metrics, router));
+    let is_outbound = config.hooks.is_used() || config.webhooks.is_some();
+    let outbound = is_outbound.then(outbound::Thread::start).transpose().map_err(StartError::Worker)?;
+    let node = Arc::new(Node::new(id, name, config, shares, metrics, router, outbound));
 
     let listen = |key, address| move |error| StartError::Listen { key, address, error };
     let admin_address = node.config.admin_listen;
@@ -135,6 +139,7 @@ pub async fn start(config: Config, memory: &MemoryCluster) -> Result<Running, St
         watch_isolation(&node),
         keep_keys(&node),
         describing,
+        keep_recovery_key(&node),
     ];
     tasks.extend(keep_certificate(&node));
     Ok(Running { public, admin, node, workers, worker_ends, tasks })
@@ -223,6 +228,11 @@ fn sweep(node: &Arc<Node>) -> AbortHandle {
     tokio::spawn(async move { node.sweep_forever().await }).abort_handle()
 }
 
+fn keep_recovery_key(node: &Arc<Node>) -> AbortHandle {
+    let node = node.clone();
+    tokio::spawn(async move { secrets::keep_key(&node).await }).abort_handle()
+}
+
 fn keep_keys(node: &Arc<Node>) -> AbortHandle {
     let auth = node.auth.clone();
     tokio::spawn(async move { auth.maintain().await }).abort_handle()
@@ -298,6 +308,10 @@ impl Running {
         // Those who were closed last are coming back elsewhere: until then they are still shown as present.
         if timeout(PRESENCE_STOP_TIMEOUT, self.node.presence.stop()).await.is_err() {
             tracing::warn!("presence could not be undone in time; the node's lease will do it");
+        }
+        // The last to go: it tells of those who have just left.
+        if let Some(webhooks) = &self.node.webhooks {
+            webhooks.finish().await;
         }
         self.tasks.iter().for_each(AbortHandle::abort);
     }

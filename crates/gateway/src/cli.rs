@@ -256,7 +256,9 @@ const NAMESPACES: &str = r#"
 #                  long after it was last published
 #   slow           what becomes of a subscriber that does not keep up: close (4102); drop_oldest: the oldest publications
 #                  that wait for it go; latest: only the newest waits, of each key that is retained; a gap tells what went
-#   max_message    larger payloads are refused (too_large); without it, only by limits.max_message"#;
+#   max_message    larger payloads are refused (too_large); without it, only by limits.max_message
+#   hooks          what the application is asked before it happens: of "subscribe" and "publish" (hooks.….url)
+#   client_events  whether it is told of publications that have an event's name (webhooks.url)"#;
 
 /// Keys are tables too.
 const API_KEYS: &str = r#"

@@ -1,6 +1,7 @@
 //! The bounded mailbox of a worker: the node writes, the worker reads all of it at the start of a turn.
 
 use crate::shedding::Shed;
+use crate::websocket::Reader;
 use broker::Delivery;
 use protocol::order::Order;
 use protocol::{Channel, CloseCode, Position};
@@ -50,6 +51,8 @@ pub enum Item {
     },
     /// An order from another node (or this one).
     Order(Box<Order>),
+    /// A stream for a session that has polled until now.
+    Handover(Box<Handover>),
     /// Something was revoked: look through the connections.
     Revoked,
     /// Choose those who are to go, and tell them.
@@ -75,6 +78,28 @@ pub enum Item {
     },
     /// Close whatever is left with this code, then end.
     Stop(CloseCode),
+}
+
+/// A stream whose WebSocket belongs to a session of another worker.
+#[derive(Debug)]
+pub struct Handover {
+    /// The session's connection.
+    pub connection: u64,
+    /// The stream.
+    pub stream: std::net::TcpStream,
+    /// What has half arrived on it.
+    pub reader: Reader,
+    /// What has arrived.
+    pub messages: Vec<Said>,
+}
+
+/// A message that waits to be looked at.
+#[derive(Debug)]
+pub enum Said {
+    /// Text.
+    Text(String),
+    /// Any bytes.
+    Binary(Vec<u8>),
 }
 
 /// What was lost because a worker fell behind.
@@ -154,7 +179,12 @@ impl Inbox {
     pub fn order(&self, order: Order) -> bool {
         let bytes = match &order {
             Order::Message { message, .. } => message.data.bytes.len(),
-            Order::Answer { .. } | Order::Disconnect { .. } | Order::Revoked | Order::Prove { .. } => 0,
+            Order::Request { request, .. } => request.len(),
+            Order::Answer { .. }
+            | Order::Response { .. }
+            | Order::Disconnect { .. }
+            | Order::Revoked
+            | Order::Prove { .. } => 0,
         };
         let mut queue = self.lock();
         if queue.is_full(&self.config, bytes) {

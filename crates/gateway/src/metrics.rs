@@ -19,6 +19,8 @@ pub const SLOW_POLICIES: [&str; 3] = ["close", "drop_oldest", "latest"];
 /// Why clients count as slow.
 pub const SLOW_REASONS: [&str; 4] = ["bound", "budget", "stalled", "behind"];
 
+/// Whether a client could go on where it had been.
+const RECOVERY_OUTCOMES: [&str; 2] = ["recovered", "not_recovered"];
 /// Why streams never come to speak HTTP.
 pub const ARRIVAL_FAILURES: [&str; 6] =
     ["late", "proxy_stranger", "proxy_header", "tls_handshake", "tls_missing", "gone"];
@@ -62,6 +64,16 @@ pub struct Metrics {
     pub admission_free: IntGauge,
     /// Tokens looked at, by outcome; one whose key is fetched first is looked at twice.
     pub tokens: IntCounterVec,
+    /// Questions to the application, by hook and outcome.
+    pub hooks: IntCounterVec,
+    /// How long clients waited for an answer to one, or for the lack of it.
+    pub hook_seconds: HistogramVec,
+    /// Events for the application, by what became of them.
+    pub webhook_events: IntCounterVec,
+    /// Batches of those, by outcome of each attempt.
+    pub webhook_batches: IntCounterVec,
+    /// Events that wait to be told.
+    pub webhook_waiting: IntGauge,
     /// Fetches of the issuer's keys, by outcome.
     pub key_fetches: IntCounterVec,
     /// The issuer's keys that are there.
@@ -120,6 +132,8 @@ pub struct Metrics {
     pub api_seconds: HistogramVec,
     /// Publications of backends, by outcome (`ok` or a code).
     pub api_publications: IntCounterVec,
+    /// Socket.IO clients that asked to go on where they had been, by outcome.
+    pub session_recoveries: IntCounterVec,
     /// How often limits were reached, by limit.
     pub limits: Limits,
 }
@@ -157,6 +171,21 @@ impl Metrics {
             admission_refusals: r.counter("admission_refusals_total", "Handshakes refused: too many at once")?,
             admission_free: r.gauge("admission_free", "Handshakes that may be completed at this moment")?,
             tokens: r.counters("tokens_total", "Tokens looked at, by outcome", &["outcome"])?,
+            hooks: r.counters("hooks_total", "Questions to the application, by outcome", &["hook", "outcome"])?,
+            hook_seconds: r.histograms("hook_seconds", "How long clients waited for the application", &["hook"])?,
+            webhook_events: r.counters_of(
+                "webhook_events_total",
+                "Events for the application, by what became of them",
+                "outcome",
+                &["sent", "missed"],
+            )?,
+            webhook_batches: r.counters_of(
+                "webhook_batches_total",
+                "Attempts to tell the application of events, by outcome",
+                "outcome",
+                &crate::webhooks::OUTCOMES,
+            )?,
+            webhook_waiting: r.gauge("webhook_waiting_events", "Events that wait to be told")?,
             key_fetches: r.counters("key_fetches_total", "Fetches of the issuer's keys, by outcome", &["outcome"])?,
             published_keys: r.gauge("published_keys", "Keys of the issuer that are there")?,
             commands: r.counters("commands_total", "Commands by type and outcome", &["type", "outcome"])?,
@@ -206,6 +235,12 @@ impl Metrics {
                 &["route"],
             )?,
             api_publications: r.counters("api_publications_total", "Publications of backends", &["outcome"])?,
+            session_recoveries: r.counters_of(
+                "session_recoveries_total",
+                "Socket.IO clients that asked to go on where they had been",
+                "outcome",
+                &RECOVERY_OUTCOMES,
+            )?,
             limits: Limits::new(r.counters("limits_total", "Times that a limit was reached, by limit", &["limit"])?),
         })
     }
@@ -218,6 +253,11 @@ impl Metrics {
     /// Counts an ended connection.
     pub fn closed(&self, code: CloseCode) {
         self.closes.with_label_values(&[code.reason()]).inc();
+    }
+
+    /// Counts a Socket.IO client that asked to go on where it had been.
+    pub fn session_recovered(&self, recovered: bool) {
+        self.session_recoveries.with_label_values(&[RECOVERY_OUTCOMES[usize::from(!recovered)]]).inc();
     }
 
     /// Counts a connection that does not keep up.

@@ -8,11 +8,14 @@ use crate::cluster_rates::ClusterRates;
 use crate::config::Config;
 use crate::crowd::Crowd;
 use crate::descriptors;
+use crate::hooks::Hooks;
 use crate::inbox::{Inbox, Item, Ticket};
 use crate::local::unix_ms;
 use crate::metrics::Metrics;
+use crate::outbound;
 use crate::places::{Most, Places};
 use crate::shedding::{Mode, Shedding};
+use crate::webhooks::Webhooks;
 use broker::{Broker, Delivery, Health, Sink};
 use bytes::Bytes;
 use presence::Presence;
@@ -54,6 +57,10 @@ pub struct Node {
     pub revocations: Arc<dyn Revocations>,
     /// Counts the connections of each user, where that is asked for.
     pub sessions: Option<Arc<dyn Sessions>>,
+    /// Asks the application.
+    pub hooks: Hooks,
+    /// Tells it; `None`: nothing is told.
+    pub webhooks: Option<Arc<Webhooks>>,
     /// Places for connections.
     pub places: Places,
     /// How fast they may come.
@@ -72,8 +79,12 @@ pub struct Node {
     pub router: Arc<Router>,
     /// Whom it sends away at present.
     pub shedding: Shedding,
+    /// The key by which all nodes sign what clients recover their state by, once it is known.
+    pub recovery_key: OnceLock<String>,
     /// Held while interest in a channel changes and the broker is told, so that the broker hears it in that order.
     interest: Mutex<VecDeque<(Instant, Channel)>>,
+    /// Where requests to the application run.
+    _outbound: Option<outbound::Thread>,
 }
 
 /// What a node shares with the others of its cluster.
@@ -99,10 +110,18 @@ impl Node {
         shares: Shares,
         metrics: Arc<Metrics>,
         router: Arc<Router>,
+        outbound: Option<outbound::Thread>,
     ) -> Self {
         let Shares { broker, presence, revocations, sessions, cluster_rates } = shares;
         let auth = Auth::new(&config.auth, &metrics).with_revocations(revocations.clone());
         router.hears_of(&revocations);
+        let runtime = outbound.as_ref().map(outbound::Thread::handle);
+        let hooks = Hooks::new(&config.hooks, &name, &metrics, runtime);
+        let told = config.webhooks.as_ref().zip(runtime);
+        let webhooks = told.map(|(config, runtime)| Webhooks::start(config, &name, &metrics, runtime));
+        if let Some(webhooks) = &webhooks {
+            presence.watch(webhooks.clone());
+        }
         let api = Api::new(&config.api);
         let shedding = Shedding::new(config.drain, config.workers);
         let limits = &config.worker;
@@ -132,6 +151,8 @@ impl Node {
             presence,
             revocations,
             sessions,
+            hooks,
+            webhooks,
             places,
             admission,
             handshakes,
@@ -141,7 +162,9 @@ impl Node {
             metrics,
             router,
             shedding,
+            recovery_key: OnceLock::new(),
             interest,
+            _outbound: outbound,
         }
     }
 
@@ -406,8 +429,8 @@ impl Router {
     /// Hands an order to the worker it is for; false if there is none.
     pub fn take_order(&self, order: Order) -> bool {
         let number = match &order {
-            Order::Message { connection, .. } => *connection,
-            Order::Answer { ticket, .. } => *ticket,
+            Order::Message { connection, .. } | Order::Request { connection, .. } => *connection,
+            Order::Answer { ticket, .. } | Order::Response { ticket, .. } => *ticket,
             Order::Disconnect { whom: Whom::Connection(connection), .. } | Order::Prove { connection } => *connection,
             Order::Disconnect { whom: Whom::User(_) | Whom::Channel(_), .. } => {
                 self.inboxes.iter().for_each(|inbox| inbox.put(Item::Order(Box::new(order.clone()))));
@@ -419,7 +442,7 @@ impl Router {
             }
         };
         let Some(inbox) = self.inboxes.get(worker_of(number)) else { return false };
-        if let Order::Answer { .. } | Order::Disconnect { .. } = order {
+        if let Order::Answer { .. } | Order::Response { .. } | Order::Disconnect { .. } = order {
             inbox.put(Item::Order(Box::new(order)));
         } else if !inbox.order(order) {
             // Not taken is not unknown: the sender waits for an answer that does not come, and says so.

@@ -2,6 +2,7 @@
 
 use crate::auth::Identity;
 use crate::grant::{Action, Actions};
+use crate::hooks::Asks;
 use crate::outbox::Slow;
 use crate::pattern::Pattern;
 use crate::rule::Rules;
@@ -86,6 +87,10 @@ pub struct Namespace {
     pub slow: Slow,
     /// How fast may be published.
     pub rules: Rules,
+    /// What the application is asked before it happens.
+    pub hooks: Asks,
+    /// Whether the application is told of publications with an event's name.
+    pub client_events: bool,
 }
 
 impl Default for Namespace {
@@ -105,6 +110,8 @@ impl Default for Namespace {
             max_message_bytes: None,
             slow: Slow::Close,
             rules: Rules::default(),
+            hooks: Asks::default(),
+            client_events: false,
         }
     }
 }
@@ -134,6 +141,8 @@ impl fmt::Display for Namespace {
         writeln!(f, "presence = {}", self.presence)?;
         writeln!(f, "join_leave = {}", self.join_leave)?;
         writeln!(f, "slow = {:?}", self.slow.as_str())?;
+        writeln!(f, "hooks = {}", self.hooks)?;
+        writeln!(f, "client_events = {}", self.client_events)?;
         write!(f, "history.size = {}", self.history.map_or(0, |history| history.size))?;
         if let Some(history) = self.history {
             let time = |time| humantime::format_duration(time).to_string();
@@ -206,6 +215,14 @@ impl Policy {
     /// A policy of these namespaces; the first that takes a channel rules it.
     pub fn new(namespaces: Vec<Namespace>, send: SendRules) -> Self {
         Self { namespaces: namespaces.into_iter().map(Arc::new).collect(), send }
+    }
+
+    /// Has every channel ask such hooks, and tell of clients' events.
+    pub fn ask_everywhere(&mut self, hooks: Asks, client_events: bool) {
+        for namespace in &mut self.namespaces {
+            let namespace = Arc::make_mut(namespace);
+            (namespace.hooks, namespace.client_events) = (hooks, client_events);
+        }
     }
 
     /// Who may send private messages.

@@ -1,7 +1,8 @@
-//! The stream of one connection: what the rest needs of it, whether plain or encrypted.
+//! The stream of one connection: what the rest needs of it, whether plain, encrypted, or none.
 
 mod sealed;
 
+use crate::pipe::Pipe;
 use sealed::Sealed;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
@@ -19,6 +20,8 @@ pub enum Socket {
     Plain(TcpStream),
     /// TLS over TCP.
     Tls(Box<Sealed>),
+    /// None: the client comes for what there is, until a stream goes on in its place.
+    Piped(Box<Pipe>),
 }
 
 impl Socket {
@@ -34,6 +37,27 @@ impl Socket {
         Self::Tls(Box::new(Sealed::new(stream, session)))
     }
 
+    /// No stream as yet.
+    pub fn piped() -> Self {
+        Self::Piped(Box::default())
+    }
+
+    /// The pipe, if it is one that no stream has succeeded.
+    pub fn pipe(&self) -> Option<&Pipe> {
+        match self {
+            Self::Piped(pipe) if pipe.successor().is_none() => Some(pipe),
+            Self::Piped(_) | Self::Plain(_) | Self::Tls(_) => None,
+        }
+    }
+
+    /// The stream, taken off the runtime of this thread; `None` for one whose encryption knows more than its bytes.
+    pub fn into_std(self) -> Option<std::net::TcpStream> {
+        match self {
+            Self::Plain(stream) => stream.into_std().ok(),
+            Self::Tls(_) | Self::Piped(_) => None,
+        }
+    }
+
     /// Waits until there may be something to read.
     ///
     /// # Errors
@@ -41,7 +65,9 @@ impl Socket {
     pub async fn readable(&self) -> io::Result<()> {
         match self {
             Self::Tls(sealed) if sealed.has_opened() => Ok(()),
-            _ => self.stream().readable().await,
+            Self::Tls(sealed) => sealed.stream().readable().await,
+            Self::Plain(stream) => stream.readable().await,
+            Self::Piped(pipe) => pipe.readable().await,
         }
     }
 
@@ -50,7 +76,11 @@ impl Socket {
     /// # Errors
     /// When the stream is broken.
     pub async fn writable(&self) -> io::Result<()> {
-        self.stream().writable().await
+        match self {
+            Self::Plain(stream) => stream.writable().await,
+            Self::Tls(sealed) => sealed.stream().writable().await,
+            Self::Piped(pipe) => pipe.writable().await,
+        }
     }
 
     /// Reads what has arrived; `Ok(0)` at the end.
@@ -61,6 +91,7 @@ impl Socket {
         match self {
             Self::Plain(stream) => stream.try_read(buffer),
             Self::Tls(sealed) => sealed.try_read(buffer),
+            Self::Piped(pipe) => pipe.try_read(buffer),
         }
     }
 
@@ -73,6 +104,7 @@ impl Socket {
             (Self::Plain(stream), [one]) => stream.try_write(one),
             (Self::Plain(stream), many) => stream.try_write_vectored(many),
             (Self::Tls(sealed), slices) => sealed.try_write(slices),
+            (Self::Piped(pipe), slices) => pipe.try_write(slices),
         }
     }
 
@@ -84,6 +116,7 @@ impl Socket {
         match self {
             Self::Plain(_) => Ok(true),
             Self::Tls(sealed) => sealed.try_flush(),
+            Self::Piped(pipe) => pipe.successor().map_or(Ok(true), |socket| socket.try_flush()),
         }
     }
 
@@ -92,12 +125,13 @@ impl Socket {
         match self {
             Self::Plain(_) => 0,
             Self::Tls(sealed) => sealed.unsent_bytes(),
+            Self::Piped(pipe) => pipe.successor().map_or(0, |socket| socket.unsent_bytes()),
         }
     }
 
     /// Ends both directions: whoever still waits for this socket is woken.
     pub fn shutdown(&self) {
-        let _ = socket2::SockRef::from(self.stream()).shutdown(Shutdown::Both);
+        self.cut(Shutdown::Both);
     }
 
     /// Says that nothing more will be written, so that the peer reads the last frame and then the end; false if that has
@@ -108,15 +142,25 @@ impl Socket {
         {
             return false;
         }
-        let _ = socket2::SockRef::from(self.stream()).shutdown(Shutdown::Write);
+        if let Self::Piped(pipe) = self {
+            pipe.finish();
+            return pipe.successor().is_none_or(|socket| socket.try_end());
+        }
+        self.cut(Shutdown::Write);
         true
     }
 
-    fn stream(&self) -> &TcpStream {
-        match self {
+    fn cut(&self, how: Shutdown) {
+        let stream = match self {
             Self::Plain(stream) => stream,
             Self::Tls(sealed) => sealed.stream(),
-        }
+            Self::Piped(pipe) => {
+                pipe.finish();
+                pipe.successor().inspect(|socket| socket.cut(how));
+                return;
+            }
+        };
+        let _ = socket2::SockRef::from(stream).shutdown(how);
     }
 }
 

@@ -117,11 +117,41 @@ fn a_signal_has_its_window_whatever_was_said_by_hand() {
 }
 
 #[test]
+fn a_user_is_disconnected_and_its_tokens_revoked_from_the_command_line() {
+    let secret = [("GW_AUTH__HMAC_SECRET", "a secret for tests, of 32 bytes or more")];
+    let gateway = Gateway::start(&secret);
+    let token = done(&command(&secret).args(["token", "--user", "ann"]).output().expect("ran"));
+    let bearer = format!("authorization: Bearer {}\r\n", token.trim());
+    let mut socket = Socket::open(gateway.public, &bearer);
+    let said = done(&tell(gateway.admin, &["disconnect", "--user", "ann", "--reconnect"]));
+    assert!(said.contains("4110"), "{said}");
+    assert_eq!(socket.close_code(), 4110);
+    let mut socket = Socket::open(gateway.public, &bearer);
+    let said = done(&tell(gateway.admin, &["revoke", "--user", "ann", "--issued-before", "now", "--for", "2h"]));
+    assert!(said.contains("issued_before"), "{said}");
+    assert_eq!(socket.close_code(), 4009);
+    assert!(Socket::ask(gateway.public, &bearer).1.starts_with("HTTP/1.1 401"));
+    let shown = Gateway::get(gateway.admin, "/revocations", "");
+    assert!(shown.contains(r#""user":"ann""#) && shown.contains(r#""count":1"#), "{shown}");
+    let unwell = refused(&tell(gateway.admin, &["disconnect", "--user", "ann", "--code", "1000"]), 1);
+    assert!(unwell.contains("40xx"), "{unwell}");
+    refused(&tell(gateway.admin, &["revoke", "--user", "ann", "--token-id", "t1"]), 2);
+    refused(&tell(gateway.admin, &["disconnect"]), 2);
+}
+
+#[test]
 fn where_no_gateway_answers_it_is_said() {
     let nobody = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = nobody.local_addr().expect("its address");
     drop(nobody);
-    for arguments in [&["drain", "--wait"][..], &["rebalance", "--percent", "10"], &["resume"], &["healthcheck"]] {
+    for arguments in [
+        &["disconnect", "--user", "ann"][..],
+        &["revoke", "--token-id", "t1"],
+        &["drain", "--wait"],
+        &["rebalance", "--percent", "10"],
+        &["resume"],
+        &["healthcheck"],
+    ] {
         let said = refused(&tell(address, arguments), 1);
         assert!(said.contains(&address.to_string()), "{said}");
     }

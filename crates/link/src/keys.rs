@@ -105,6 +105,11 @@ impl KeySpace {
         format!("{}reaped:{node}", self.prefix)
     }
 
+    /// String with TTL: what nodes leave for one another under a name: the id that a session goes on under, a key to sign by.
+    pub fn note(&self, name: &str) -> String {
+        format!("{}note:{name}", self.prefix)
+    }
+
     /// Set: channels in which this incarnation has members.
     pub fn node_here(&self, node: &str) -> String {
         format!("{}node:{node}:here", self.prefix)
@@ -174,6 +179,7 @@ mod tests {
         assert_eq!(keys.reap("n1.a"), "gw:reap:n1.a");
         assert_eq!(keys.reaped("n1.a"), "gw:reaped:n1.a");
         assert_eq!(keys.node_here("n1.a"), "gw:node:n1.a:here");
+        assert_eq!(keys.note("x"), "gw:note:x");
         assert_eq!(keys.revoked(), "gw:revoked");
         assert_eq!(keys.revoked_order(), "gw:revoked:order");
         assert_eq!(keys.revoked_ends(), "gw:revoked:ends");

@@ -83,7 +83,7 @@ close_codes! {
     /// The token ended and was not refreshed.
     TokenExpired = 4104, "token expired", Backoff;
     /// The broker could not serve a connection that has no way to be told so (raw relay), or its user's connections could not
-    /// be counted.
+    /// be counted, or its token not be looked at in time.
     Unavailable = 4105, "unavailable", Backoff;
     /// Publications were lost to a connection that has no way to be told so (raw relay).
     Gap = 4106, "gap", Backoff;

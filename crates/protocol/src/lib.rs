@@ -9,6 +9,7 @@ pub mod command;
 pub mod dialect;
 pub mod envelope;
 pub mod error;
+pub mod forward;
 pub mod order;
 pub mod outgoing;
 pub mod payload;

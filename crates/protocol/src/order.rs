@@ -9,6 +9,8 @@
 //! whom           = 0 connection(8) | 1 user | 2 channel
 //! kind 4 body    =                                              something was revoked: look at the list
 //! kind 5 body    = connection(8)                                have it show that it lives
+//! kind 6 body    = connection(8) ticket(8) answer_to request    for a session there, taken by another node
+//! kind 7 body    = ticket(8) response                           what is answered
 //! ```
 //!
 //! A node that does not know a kind passes the order over: what must not be missed stands in Redis as well.
@@ -27,6 +29,8 @@ const KIND_ANSWER: u8 = 2;
 const KIND_DISCONNECT: u8 = 3;
 const KIND_REVOKED: u8 = 4;
 const KIND_PROVE: u8 = 5;
+const KIND_REQUEST: u8 = 6;
+const KIND_RESPONSE: u8 = 7;
 
 const WHOM_CONNECTION: u8 = 0;
 const WHOM_USER: u8 = 1;
@@ -53,6 +57,24 @@ pub enum Order {
         ticket: u64,
         /// Whether there is such a connection, and its outbox has the message.
         delivered: bool,
+    },
+    /// A request for a session on the node that gets the order, which another node has taken: clients that poll come to any.
+    Request {
+        /// The session's connection.
+        connection: u64,
+        /// The sender's number for the response.
+        ticket: u64,
+        /// The node that waits for it.
+        answer_to: Text,
+        /// What is asked; see [`crate::forward`].
+        request: Bytes,
+    },
+    /// The response to a `Request`.
+    Response {
+        /// The number in the request.
+        ticket: u64,
+        /// What is answered; see [`crate::forward`].
+        response: Bytes,
     },
     /// Close connections.
     Disconnect {
@@ -133,6 +155,13 @@ impl Order {
                 message: decode_record(&mut bytes, None)?,
             }),
             KIND_ANSWER => Ok(Self::Answer { ticket: u64_be(&mut bytes)?, delivered: byte(&mut bytes)? != 0 }),
+            KIND_REQUEST => Ok(Self::Request {
+                connection: u64_be(&mut bytes)?,
+                ticket: u64_be(&mut bytes)?,
+                answer_to: short_text(&mut bytes)?,
+                request: bytes,
+            }),
+            KIND_RESPONSE => Ok(Self::Response { ticket: u64_be(&mut bytes)?, response: bytes }),
             KIND_DISCONNECT => {
                 let code = close_code(u16::from_be_bytes([byte(&mut bytes)?, byte(&mut bytes)?]));
                 Ok(Self::Disconnect { whom: Whom::decode(&mut bytes)?, code })
@@ -159,6 +188,18 @@ impl Order {
                 out.put_u8(KIND_ANSWER);
                 out.put_u64(*ticket);
                 out.put_u8(u8::from(*delivered));
+            }
+            Self::Request { connection, ticket, answer_to, request } => {
+                out.put_u8(KIND_REQUEST);
+                out.put_u64(*connection);
+                out.put_u64(*ticket);
+                put_text(&mut out, answer_to);
+                out.put_slice(request);
+            }
+            Self::Response { ticket, response } => {
+                out.put_u8(KIND_RESPONSE);
+                out.put_u64(*ticket);
+                out.put_slice(response);
             }
             Self::Disconnect { whom, code } => {
                 out.put_u8(KIND_DISCONNECT);
@@ -196,6 +237,8 @@ mod tests {
             Order::Message { connection: 7, ticket: 9, answer_to: "n1.a".into(), message },
             Order::Answer { ticket: 9, delivered: true },
             Order::Answer { ticket: 9, delivered: false },
+            Order::Request { connection: 7, ticket: 9, answer_to: "n1.a".into(), request: Bytes::from_static(b"poll") },
+            Order::Response { ticket: 9, response: Bytes::new() },
             Order::Disconnect { whom: Whom::Connection(7), code: CloseCode::Replaced },
             Order::Disconnect { whom: Whom::User("ann".into()), code: CloseCode::Disconnected },
             Order::Disconnect { whom: Whom::Channel(Channel::new("chat").unwrap()), code: CloseCode::Reset },

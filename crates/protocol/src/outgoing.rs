@@ -189,6 +189,8 @@ pub enum Push {
         data: Payload,
         /// The application's name for what happened.
         event: Option<Text>,
+        /// When its sender's node took it, in Unix milliseconds.
+        time_ms: u64,
     },
     /// The gateway ended a subscription.
     Unsubscribed {

@@ -199,7 +199,7 @@ fn bytes_are_copied_once_and_text_is_written_once() {
 
 #[test]
 fn a_relayed_message_is_copied_once_and_a_name_only_if_it_is_taken() {
-    let raw = Raw { channel: Channel::new("relay").expect("a name"), echo: false };
+    let raw = Raw { channel: Channel::new("relay").expect("a name"), echo: false, past: None };
     let message = [0xff; 100_000];
     let relayed = allocation_counter::measure(|| drop(raw.decode(Incoming::Binary(&message)))).bytes_max;
     assert!((100_000..100_300).contains(&relayed), "{relayed} bytes");

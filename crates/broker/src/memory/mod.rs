@@ -6,7 +6,7 @@ mod log;
 mod state;
 mod store;
 
-use crate::{Broker, Health, Outcome, Page, Publish, Range, Sink, Unavailable};
+use crate::{Broker, Health, Note, Outcome, Page, Publish, Range, Sink, Unavailable};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt, ready};
 use protocol::Channel;
@@ -88,6 +88,10 @@ impl Broker for MemoryBroker {
     fn control(&self, order: Bytes) -> BoxFuture<'static, Result<(), Unavailable>> {
         self.store.lock().control(&order);
         ready(Ok(())).boxed()
+    }
+
+    fn note(&self, name: &str, note: Note) -> BoxFuture<'static, Result<Option<String>, Unavailable>> {
+        ready(Ok(self.store.lock().note(name, note, Instant::now()))).boxed()
     }
 
     fn health(&self) -> Health {

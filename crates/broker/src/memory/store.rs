@@ -1,7 +1,7 @@
 //! All channels and nodes of one process.
 
 use super::log::ChannelLog;
-use crate::{Delivery, Outcome, Page, Publish, PublishError, Range, Sink};
+use crate::{Delivery, Note, Outcome, Page, Publish, PublishError, Range, Sink};
 use bytes::Bytes;
 use protocol::envelope::Membership;
 use protocol::{Channel, Position, Publication};
@@ -34,6 +34,7 @@ pub(super) struct Store {
     kept: HashMap<Channel, Kept>,
     /// When each kept channel is next looked at.
     sweeps: BTreeSet<(Instant, Channel)>,
+    notes: HashMap<String, (String, Instant)>,
 }
 
 impl Store {
@@ -48,6 +49,20 @@ impl Store {
         for channel in node.channels.keys() {
             self.forget_subscriber(id, channel);
         }
+    }
+
+    pub(super) fn note(&mut self, name: &str, note: Note, now: Instant) -> Option<String> {
+        if !matches!(note, Note::Read) {
+            self.notes.retain(|_, (_, ends)| *ends > now);
+        }
+        let standing = self.notes.get(name).filter(|(_, ends)| *ends > now).map(|(text, _)| text.clone());
+        let (text, ttl) = match note {
+            Note::Read => return standing,
+            Note::Write { text, ttl } => (text, ttl),
+            Note::First { text, ttl } => (standing.unwrap_or(text), ttl),
+        };
+        self.notes.insert(name.to_owned(), (text.clone(), now + ttl));
+        Some(text)
     }
 
     pub(super) fn subscribe(&mut self, id: NodeId, channel: &Channel, positioned: bool, now: Instant) {

@@ -4,6 +4,7 @@ mod config;
 mod flight;
 mod history;
 mod interest;
+mod notes;
 mod orders;
 mod positions;
 mod publisher;
@@ -19,7 +20,7 @@ pub use config::BrokerConfig;
 pub use reading::read_answer;
 
 use crate::metrics::BrokerMetrics;
-use crate::{Broker, Health, Outcome, Page, Publish, Range, Sink, Unavailable};
+use crate::{Broker, Health, Note, Outcome, Page, Publish, Range, Sink, Unavailable};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use interest::Interest;
@@ -123,6 +124,10 @@ impl Broker for RedisBroker {
     fn control(&self, order: Bytes) -> BoxFuture<'static, Result<(), Unavailable>> {
         let receivers = self.order(self.interest.control_topic(), &order);
         async move { receivers.await.map(|_| ()) }.boxed()
+    }
+
+    fn note(&self, name: &str, note: Note) -> BoxFuture<'static, Result<Option<String>, Unavailable>> {
+        notes::carry_out(self.link.clone(), self.link.keys().note(name), note).boxed()
     }
 
     fn health(&self) -> Health {

@@ -1,8 +1,9 @@
-//! What orders between nodes promise.
+//! What orders between nodes promise, and what they leave for one another.
 
 use crate::Fixture;
-use broker::Delivery;
+use broker::{Delivery, Note};
 use bytes::Bytes;
+use std::time::Duration;
 
 pub(crate) async fn an_order_to_a_node_reaches_it_alone(fixture: &impl Fixture) {
     let nodes = [fixture.node("n1.a").await, fixture.node("n2.a").await, fixture.node("n1.b").await];
@@ -33,4 +34,29 @@ pub(crate) async fn an_order_to_all_reaches_all(fixture: &impl Fixture) {
     for node in &nodes {
         assert_eq!(node.inbox.next().await, Delivery::Control(order.clone()));
     }
+}
+
+const TTL: Duration = Duration::from_secs(60);
+
+pub(crate) async fn a_note_is_found_by_every_node_while_it_stands(fixture: &impl Fixture) {
+    let nodes = [fixture.node("n1.a").await, fixture.node("n2.a").await];
+    assert_eq!(nodes[0].broker.note("a", Note::Read).await, Ok(None));
+    for text in ["one", "two"] {
+        let write = |ttl| Note::Write { text: text.to_owned(), ttl };
+        assert_eq!(nodes[0].broker.note("a", write(TTL)).await, Ok(Some(text.to_owned())));
+        assert_eq!(nodes[1].broker.note("a", Note::Read).await, Ok(Some(text.to_owned())));
+    }
+    assert_eq!(nodes[0].broker.note("b", Note::Read).await, Ok(None), "names do not mix");
+    let short = Note::Write { text: "gone".to_owned(), ttl: Duration::from_millis(5) };
+    nodes[0].broker.note("a", short).await.expect("written");
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(nodes[1].broker.note("a", Note::Read).await, Ok(None));
+}
+
+pub(crate) async fn the_first_note_stands(fixture: &impl Fixture) {
+    let nodes = [fixture.node("n1.a").await, fixture.node("n2.a").await];
+    let first = |text: &str| Note::First { text: text.to_owned(), ttl: TTL };
+    assert_eq!(nodes[0].broker.note("key", first("one")).await, Ok(Some("one".to_owned())));
+    assert_eq!(nodes[1].broker.note("key", first("two")).await, Ok(Some("one".to_owned())));
+    assert_eq!(nodes[1].broker.note("key", Note::Read).await, Ok(Some("one".to_owned())));
 }

@@ -148,7 +148,7 @@ fn understood_push(push: Push, message: &Value) -> protocol::Push {
         }
         Push::Gap { channel, from, to, epoch } => protocol::Push::Gap { channel: of(channel), from, to, epoch },
         Push::Message(Message { from, event, data }) => {
-            protocol::Push::Message { from, data: payload(data), event: event.map(Text::from) }
+            protocol::Push::Message { from, data: payload(data), event: event.map(Text::from), time_ms: 0 }
         }
         Push::Unsubscribed { channel, refusal } => protocol::Push::Unsubscribed {
             channel: of(channel),

@@ -1,6 +1,6 @@
 //! More of something than any client needs: frames, headers, closes, streams.
 
-use crate::{Bystander, cluster, greeted, reached};
+use super::{Bystander, cluster, greeted, reached};
 use e2e::frames::{self, CLOSE, CONTINUATION, FINAL, PING, PONG, TEXT};
 use e2e::{Cluster, End, RawSocket, handshake};
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! How fast may be published: by namespace and event, on a connection or on all nodes.
 
-use crate::reached;
+use super::reached;
 use e2e::{Backend, Client, Cluster, on_both, tokens};
 use serde_json::{Value, json};
 use std::time::Duration;

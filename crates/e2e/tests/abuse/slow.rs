@@ -1,8 +1,8 @@
 //! Whoever begins and does not end: handshakes, messages, reading, and connections that are of no use.
 
-use crate::{Bystander, cluster, greeted, reached};
+use super::{Bystander, cluster, greeted, reached};
 use e2e::frames::{self, CONTINUATION, FINAL, PING, TEXT};
-use e2e::{Cluster, End, RawSocket};
+use e2e::{Cluster, End, RawSocket, handshake};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -38,6 +38,24 @@ async fn thousands_of_handshakes_that_never_end_are_let_go_in_time_and_keep_nobo
     let late = Bystander::of(&cluster).await;
     begins_and_never_ends(&cluster, HALF_OPEN).await;
     late.ends(&cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_whose_handshake_was_refused_still_counts_as_one_that_has_yet_to_shake_hands() {
+    let cluster = cluster(&["limits.unfinished_per_address=3", "workers=1"]).await;
+    let head = handshake(cluster.address(0), "/ws").replace("\r\n\r\n", "\r\nauthorization: Bearer bad\r\n\r\n");
+    let mut refused = Vec::new();
+    for _ in 0..3 {
+        let mut stream = RawSocket::connect(cluster.address(0)).await;
+        stream.send(head.as_bytes()).await;
+        assert_eq!(stream.answer().await.status, 401);
+        refused.push(stream);
+    }
+    assert_eq!(cluster.connect(0).refused().await.status, 429);
+    drop(refused);
+    while cluster.connect(0).try_open().await.is_err() {
+        sleep(Duration::from_millis(5)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

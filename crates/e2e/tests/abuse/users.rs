@@ -1,6 +1,6 @@
 //! What one user may have, over all his connections of a node.
 
-use crate::reached;
+use super::reached;
 use e2e::{Backend, Cluster, tokens};
 use serde_json::json;
 

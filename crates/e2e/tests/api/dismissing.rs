@@ -1,6 +1,6 @@
 //! A backend closes connections and revokes tokens, wherever they are.
 
-use crate::{KEY, body, get, post, problem};
+use super::{KEY, body, get, post, problem};
 use e2e::{Backend, Cluster, on_both};
 use serde_json::json;
 

@@ -1,6 +1,6 @@
 //! The document and the routes are the same: what it names answers, and nothing else does.
 
-use crate::{KEY, cluster, get, problem};
+use super::{KEY, cluster, get, problem};
 use e2e::{Backend, Cluster, get as get_plainly, request};
 use serde_json::Value;
 

@@ -1,6 +1,6 @@
 //! Who gets in, and what is answered before anything is done.
 
-use crate::{KEY, cluster, detail, get, post, post_with, problem};
+use super::{KEY, cluster, detail, get, post, post_with, problem};
 use e2e::{Backend, Cluster, PATIENCE, request};
 use serde_json::json;
 use std::io::Write;

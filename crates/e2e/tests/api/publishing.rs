@@ -1,6 +1,6 @@
 //! What a backend publishes reaches subscribers on all nodes, and it is told honestly what became of it.
 
-use crate::{KEY, NAMESPACES, body, cluster, detail, get, post, post_with, problem};
+use super::{KEY, NAMESPACES, body, cluster, detail, get, post, post_with, problem};
 use e2e::{Backend, Cluster, PATIENCE, on_both};
 use serde_json::{Value, json};
 use std::time::Duration;

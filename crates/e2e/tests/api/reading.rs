@@ -1,6 +1,6 @@
 //! What a backend may see: members, histories, channels, nodes.
 
-use crate::{body, cluster, get, post};
+use super::{body, cluster, get, post};
 use e2e::{Backend, Cluster, PATIENCE, on_both};
 use serde_json::{Value, json};
 use std::time::Duration;

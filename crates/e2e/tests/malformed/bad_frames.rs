@@ -1,6 +1,6 @@
 //! Frames against the rules of RFC 6455, and right ones in every shape.
 
-use crate::{Bystander, patient_cluster};
+use super::{Bystander, patient_cluster};
 use e2e::frames::{self, BINARY, CLOSE, CONTINUATION, FINAL, PING, TEXT};
 use e2e::{End, RawSocket};
 

@@ -1,6 +1,6 @@
 //! Requests that are no handshake, or never come to their end.
 
-use crate::{Bystander, patient_cluster};
+use super::{Bystander, patient_cluster};
 use e2e::frames::{self, TEXT};
 use e2e::{Cluster, RawSocket, handshake};
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! Messages that are well framed and mean nothing.
 
-use crate::{Bystander, patient_cluster};
+use super::{Bystander, patient_cluster};
 use e2e::{Backend, Cluster};
 use serde_json::{Value, json};
 

@@ -15,7 +15,7 @@ const BASE_BYTES: u64 = 256;
 /// Text where it is text, else a binary message.
 pub fn check(data: &[u8]) {
     let Ok(channel) = Channel::new("relay") else { unreachable!("a name that is taken") };
-    let raw = Raw { channel, echo: false };
+    let raw = Raw { channel, echo: false, past: None };
     let is_text = std::str::from_utf8(data).is_ok();
     let message = std::str::from_utf8(data).map_or(Incoming::Binary(data), Incoming::Text);
     let request = cost::within(data.len(), MULTIPLE, BASE_BYTES, || raw.decode(message));

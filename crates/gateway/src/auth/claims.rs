@@ -5,12 +5,12 @@ use crate::grant::{Actions, Grant};
 use protocol::dialect::json::check_readable;
 use protocol::{Channel, Text};
 use serde::Deserialize;
-use serde_json::Number;
 use serde_json::value::RawValue;
+use serde_json::{Number, Value};
 use std::collections::BTreeMap;
 
 /// The longest `sub`, and the longest `info` as JSON: both travel with every publication.
-const MAX_USER_BYTES: usize = 255;
+pub(super) const MAX_USER_BYTES: usize = 255;
 const MAX_INFO_BYTES: usize = 4 * 1024;
 
 /// The longest `jti`: revoked ones are kept by every node.
@@ -28,7 +28,7 @@ pub(super) struct Claims {
     sub: Option<String>,
     exp: Option<Number>,
     nbf: Option<Number>,
-    iat: Option<Number>,
+    iat: Option<Value>,
     jti: Option<String>,
     aud: Option<Audience>,
     iss: Option<String>,
@@ -79,7 +79,8 @@ impl Claims {
         grants.extend(channels(self.channels.unwrap_or_default())?);
         let roles = roles(self.roles.unwrap_or_default())?;
         let info = info(self.info)?;
-        let issued_at = self.iat.as_ref().map(seconds).transpose()?;
+        // Not needed to let anybody in. One that is no time counts as older than any, as if it were not there.
+        let issued_at = self.iat.as_ref().and_then(Value::as_number).and_then(|iat| seconds(iat).ok());
         let token_id = token_id(self.jti)?;
         let identity = Identity { user: user.into(), info, expires_at, roles, grants, token_id, issued_at };
         Ok(Said { identity, channel })
@@ -134,7 +135,7 @@ fn seconds(number: &Number) -> Result<u64, AuthError> {
         // A cast of what is too large gives the largest.
         number.as_f64().filter(|seconds| seconds.is_finite() && *seconds >= 0.0).map(|seconds| seconds as u64)
     });
-    whole.ok_or(AuthError::Refused("the token's `exp`, `nbf` and `iat` are Unix seconds"))
+    whole.ok_or(AuthError::Refused("the token's `exp` and `nbf` are Unix seconds"))
 }
 
 /// One that is too long to be kept in a list could not be revoked.
@@ -145,7 +146,7 @@ fn token_id(id: Option<String>) -> Result<Option<Text>, AuthError> {
     }
 }
 
-fn info(info: Option<Box<RawValue>>) -> Result<Option<Text>, AuthError> {
+pub(super) fn info(info: Option<Box<RawValue>>) -> Result<Option<Text>, AuthError> {
     let Some(info) = info else { return Ok(None) };
     if info.get().len() > MAX_INFO_BYTES {
         return Err(AuthError::Refused("the token's `info` is larger than 4 KiB"));
@@ -157,7 +158,7 @@ fn info(info: Option<Box<RawValue>>) -> Result<Option<Text>, AuthError> {
     Ok(Some(info.get().into()))
 }
 
-fn roles(roles: Vec<String>) -> Result<Vec<Text>, AuthError> {
+pub(super) fn roles(roles: Vec<String>) -> Result<Vec<Text>, AuthError> {
     let fits = |role: &String| !role.is_empty() && role.len() <= MAX_ROLE_BYTES;
     if roles.len() > MAX_LIST || !roles.iter().all(fits) {
         return Err(AuthError::Refused("the token's `roles` are at most 64 words of 1 to 64 bytes"));
@@ -166,7 +167,7 @@ fn roles(roles: Vec<String>) -> Result<Vec<Text>, AuthError> {
 }
 
 /// What is not understood is refused rather than passed over: an issuer hears of a slip at once.
-fn capabilities(caps: BTreeMap<String, Vec<String>>) -> Result<Vec<Grant>, AuthError> {
+pub(super) fn capabilities(caps: BTreeMap<String, Vec<String>>) -> Result<Vec<Grant>, AuthError> {
     let wrong =
         AuthError::Refused("the token's `caps` are at most 64 patterns of channels, each with a list of actions");
     if caps.len() > MAX_LIST {
@@ -179,7 +180,7 @@ fn capabilities(caps: BTreeMap<String, Vec<String>>) -> Result<Vec<Grant>, AuthE
     caps.into_iter().map(grant).collect()
 }
 
-fn channels(names: Vec<String>) -> Result<Vec<Grant>, AuthError> {
+pub(super) fn channels(names: Vec<String>) -> Result<Vec<Grant>, AuthError> {
     if names.len() > MAX_LIST {
         return Err(AuthError::Refused("the token's `channels` are at most 64"));
     }

@@ -1,20 +1,13 @@
 //! One HTTP request for a set of keys: to the address of the configuration and nowhere else, bounded in bytes and time.
 
+use crate::outbound::{Address, Plain};
 use bytes::Bytes;
-use http::{Request, StatusCode, Uri, header};
+use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
-use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 
 /// From the connection to the last byte.
 pub(super) const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,12 +20,7 @@ const MAX_HEAD_BYTES: usize = 32 * 1024;
 
 /// Where keys are fetched.
 #[derive(Debug, Clone)]
-pub struct Source {
-    url: Uri,
-    host: String,
-    port: u16,
-    tls: Option<Arc<ClientConfig>>,
-}
+pub struct Source(Address);
 
 /// What went wrong: never a part of what was received.
 #[derive(Debug, thiserror::Error)]
@@ -58,27 +46,13 @@ impl Source {
     /// # Errors
     /// What is wrong with the URL or the certificates.
     pub fn new(url: &str, authorities: Option<&str>, insecure: bool) -> Result<Self, String> {
-        let url: Uri = url.parse().map_err(|_| "is not a URL".to_owned())?;
-        let (Some(scheme), Some(authority)) = (url.scheme_str(), url.authority()) else {
-            return Err("is not a whole URL: write https://host/path".to_owned());
-        };
-        if authority.as_str().contains('@') {
-            return Err("holds a user or password: such a URL ends up in logs".to_owned());
-        }
-        let host = authority.host().trim_matches(['[', ']']).to_owned();
-        let tls = match scheme {
-            "https" => Some(tls(authorities)?),
-            "http" if insecure || is_loopback(&host) => None,
-            "http" => return Err("is plain http to another machine: whoever is on the way chooses the keys".to_owned()),
-            _ => return Err(format!("begins with {scheme}: https or http")),
-        };
-        let port = authority.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 });
-        Ok(Self { url, host, port, tls })
+        let plain = if insecure { Plain::Anywhere } else { Plain::ThisMachine };
+        Address::new(url, authorities, plain).map(Self)
     }
 
     /// Whether whoever is on the way could put other keys in their place.
     pub fn can_be_forged(&self) -> bool {
-        self.tls.is_none() && !is_loopback(&self.host)
+        self.0.can_be_forged()
     }
 
     /// Fetches it.
@@ -87,15 +61,7 @@ impl Source {
     }
 
     async fn connect_and_ask(&self) -> Result<Bytes, FetchError> {
-        let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(FetchError::Connect)?;
-        let Some(tls) = &self.tls else { return self.ask(stream).await };
-        let name = ServerName::try_from(self.host.clone());
-        let name = name.map_err(|error| FetchError::Connect(std::io::Error::other(error)))?;
-        let stream = TlsConnector::from(tls.clone()).connect(name, stream).await.map_err(FetchError::Connect)?;
-        self.ask(stream).await
-    }
-
-    async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, stream: S) -> Result<Bytes, FetchError> {
+        let stream = self.0.connect().await.map_err(FetchError::Connect)?;
         let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
             .max_buf_size(MAX_HEAD_BYTES)
             .handshake(TokioIo::new(stream))
@@ -103,8 +69,9 @@ impl Source {
         // Ended with this request, however that ends.
         let mut driver = JoinSet::new();
         driver.spawn(connection);
-        let request = Request::get(self.url.path_and_query().map_or("/", |path| path.as_str()))
-            .header(header::HOST, self.url.authority().map_or("", |authority| authority.as_str()))
+        let url = self.0.url();
+        let request = Request::get(url.path_and_query().map_or("/", |path| path.as_str()))
+            .header(header::HOST, url.authority().map_or("", |authority| authority.as_str()))
             .header(header::ACCEPT, "application/jwk-set+json, application/json")
             .header(header::USER_AGENT, concat!("gateway/", env!("CARGO_PKG_VERSION")))
             .header(header::CONNECTION, "close")
@@ -116,29 +83,6 @@ impl Source {
         let body = Limited::new(response.into_body(), MAX_SET_BYTES).collect().await.map_err(|_| FetchError::Body)?;
         Ok(body.to_bytes())
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// The roots that browsers trust, and those of `authorities`.
-fn tls(authorities: Option<&str>) -> Result<Arc<ClientConfig>, String> {
-    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    if let Some(pem) = authorities {
-        let before = roots.len();
-        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-            let certificate = certificate.map_err(|error| format!("the authorities cannot be read: {error:?}"))?;
-            roots.add(certificate).map_err(|error| format!("an authority cannot be used: {error}"))?;
-        }
-        if roots.len() == before {
-            return Err("the authorities hold no certificate in PEM".to_owned());
-        }
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! A token to an identity: whose key has signed it, and what it may say.
 
+mod amendment;
 mod claims;
 mod fetch;
 mod keys;
 mod mint;
 mod published;
 
+pub use amendment::Amendment;
 pub use fetch::Source;
 pub use keys::Key;
 pub use mint::{Wish, mint};

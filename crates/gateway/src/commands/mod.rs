@@ -4,6 +4,7 @@ mod auth;
 mod history;
 mod presence;
 mod publish;
+mod rate;
 mod recover;
 mod seat;
 mod send;
@@ -12,10 +13,12 @@ mod subscribe;
 mod ticket;
 mod unsubscribe;
 
+pub use auth::{Asked, no_keys, run as identify};
 pub(crate) use publish::check as check_publication;
 pub use seat::take as take_seat;
 pub use send::take_order;
-pub use subscribe::begin as subscribe_raw;
+pub use subscribe::alone as subscribe_alone;
+pub use subscribe::begin_raw as subscribe_raw;
 
 use crate::local::Local;
 use crate::local::connection::Connection;
@@ -48,7 +51,8 @@ pub fn take(local: &Rc<Local>, connection: &Rc<Connection>, decoded: Result<Requ
             Ok(Request { command: Command::Subscribe(s), .. }) => s.recover.is_none() && !s.members,
             _ => false,
         };
-        if decoded.is_ok() && (state.waiting.is_some() || (state.under_way > 0 && !overlaps)) {
+        let waits_for = state.under_way - if overlaps { state.subscribing } else { 0 };
+        if decoded.is_ok() && (state.waiting.is_some() || waits_for > 0) {
             let waiting = state.waiting.get_or_insert_default();
             if waiting.commands.len() < WAITING_MAX {
                 waiting.bytes += weight(&decoded);
@@ -85,7 +89,7 @@ async fn wait_drained(local: &Local, connection: &Connection) -> Result<(), Refu
 }
 
 /// Carries out what may answer at length: one at a time for a connection, and what follows waits for it.
-fn spawn_alone(
+pub fn spawn_alone(
     local: &Rc<Local>,
     connection: &Rc<Connection>,
     run: impl AsyncFnOnce(&Rc<Local>, &Rc<Connection>) + 'static,
@@ -96,6 +100,19 @@ fn spawn_alone(
         run(&local, &connection).await;
         connection.state.borrow_mut().under_way -= 1;
         resume(&local, &connection);
+    });
+}
+
+/// The same for a subscription: others may overtake it.
+fn spawn_subscribing(
+    local: &Rc<Local>,
+    connection: &Rc<Connection>,
+    run: impl AsyncFnOnce(&Rc<Local>, &Rc<Connection>) + 'static,
+) {
+    connection.state.borrow_mut().subscribing += 1;
+    spawn_alone(local, connection, async move |local, connection| {
+        run(local, connection).await;
+        connection.state.borrow_mut().subscribing -= 1;
     });
 }
 
@@ -141,7 +158,7 @@ fn carry_out(local: &Rc<Local>, connection: &Rc<Connection>, decoded: Result<Req
         return local.refuse(connection, name, id, refusal);
     }
     match command {
-        Command::Auth { token } => auth::run(local, connection, id, &token),
+        Command::Auth { token } => auth::run(local, connection, Asked::Command(id), &token),
         Command::Subscribe(subscribe) => ticket::run(local, connection, id, subscribe),
         Command::Unsubscribe { channel } => unsubscribe::run(local, connection, id, channel),
         Command::Publish(publish) => publish::run(local, connection, id, publish),

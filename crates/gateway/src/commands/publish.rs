@@ -1,76 +1,99 @@
 //! `publish`: checks a publication and gathers it for the end of the turn; the outcome is answered from there.
 
+use super::rate;
 use crate::grant::Action;
+use crate::hooks::{Asker, Denial};
 use crate::local::connection::Connection;
 use crate::local::{Local, Publishing};
-use crate::metrics::Limit;
 use crate::policy::Namespace;
-use crate::rule::{Rule, Scope};
-use link::Denied;
-use protocol::{ErrorCode, Publication, Publish, Refusal, Text};
+use crate::webhooks::Kind;
+use protocol::{CloseCode, ErrorCode, Publication, Publish, Refusal, Text};
 use std::rc::Rc;
-use std::time::Duration;
+use std::sync::Arc;
 use tokio::time::Instant;
 
 pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, publish: Publish) {
     let allowed = local.allow(connection, Action::Publish, &publish.channel);
-    let checked = allowed.and_then(|namespace| check(&namespace, &publish).map(|()| namespace));
+    let checked = allowed.and_then(|namespace| {
+        check(&namespace, &publish)?;
+        rate::take_own(local, connection, namespace.rules.of(publish.event.as_deref()))?;
+        Ok(namespace)
+    });
     let namespace = match checked {
         Ok(namespace) => namespace,
         Err(refusal) => return local.refuse(connection, "publish", id, refusal),
     };
-    let asked = Instant::now();
-    let Some(rule) = namespace.rules.of(publish.event.as_deref()) else {
-        return hand_on(local, connection, id, &namespace, publish, asked);
-    };
-    if let Err(refusal) = take_own(local, connection, rule) {
-        return local.refuse(connection, "publish", id, refusal);
+    let counted = rate::of_cluster(connection, &namespace.rules, publish.event.as_deref());
+    if counted.is_some() || local.node.hooks.asks_publish(namespace.hooks) {
+        wait(local, connection, id, publish, namespace, counted);
+    } else {
+        gather(local, connection, id, publish, &namespace);
     }
-    let user = connection.state.borrow().session.identity.as_ref().map(|identity| identity.user.clone());
-    let Some(user) = user.filter(|_| namespace.rules.scope == Scope::Cluster) else {
-        return hand_on(local, connection, id, &namespace, publish, asked);
-    };
-    let rule = rule.clone();
+}
+
+/// Publishes what cluster and application let through. The connection's other commands wait, and nobody else does.
+fn wait(
+    local: &Rc<Local>,
+    connection: &Rc<Connection>,
+    id: Option<u64>,
+    publish: Publish,
+    namespace: Arc<Namespace>,
+    counted: Option<rate::Counted>,
+) {
+    // Nobody who has something on its way is sent away.
+    connection.state.borrow_mut().publishing += 1;
     super::spawn_alone(local, connection, async move |local, connection| {
-        match take_of_user(local, &rule, &user).await {
-            Ok(()) if connection.has_ended() => {}
-            Ok(()) => hand_on(local, connection, id, &namespace, publish, asked),
+        let let_through = let_through(local, connection, &namespace, publish, counted).await;
+        connection.state.borrow_mut().publishing -= 1;
+        match let_through {
+            Ok(_) if is_shut_out(local, connection) => {}
+            Ok(publish) => gather(local, connection, id, publish, &namespace),
             Err(refusal) => local.refuse(connection, "publish", id, refusal),
         }
     });
 }
 
-/// Everybody has a bucket of the connection's own for a rule: whoever is too fast already costs Redis nothing.
-fn take_own(local: &Local, connection: &Connection, rule: &Rule) -> Result<(), Refusal> {
-    let now_ms = local.now_ms();
-    let taken = connection.state.borrow_mut().buckets.take_of_rule(rule.id, &rule.rate, now_ms);
-    taken.map_err(|wait| too_fast_here(local, wait))
+/// What somebody says and then goes away is said. One who was shut out meanwhile, or is revoked by now, says nothing any more.
+fn is_shut_out(local: &Local, connection: &Connection) -> bool {
+    let ended = connection.state.borrow().ended;
+    ended.is_some_and(|code| code != CloseCode::Normal || local.is_revoked(connection))
 }
 
-async fn take_of_user(local: &Local, rule: &Rule, user: &Text) -> Result<(), Refusal> {
-    let Some(rates) = &local.node.cluster_rates else { return Ok(()) };
-    rates.take(rule, user).await.map_err(|denied| match denied {
-        Denied::Empty(wait) => too_fast_here(local, wait),
-        Denied::NoAnswer => Refusal::unavailable(),
-    })
-}
-
-fn too_fast_here(local: &Local, wait: Duration) -> Refusal {
-    local.node.metrics.limits.reached(Limit::NamespaceRate);
-    super::too_fast("publications come faster than this channel's namespace allows", wait)
-}
-
-fn hand_on(
-    local: &Rc<Local>,
-    connection: &Rc<Connection>,
-    id: Option<u64>,
+/// The publication, or what the application wants published instead.
+async fn let_through(
+    local: &Local,
+    connection: &Connection,
     namespace: &Namespace,
-    publish: Publish,
-    asked: Instant,
-) {
+    mut publish: Publish,
+    counted: Option<rate::Counted>,
+) -> Result<Publish, Refusal> {
+    if let Some(counted) = counted {
+        rate::take_of_user(local, &counted).await?;
+    }
+    if !local.node.hooks.asks_publish(namespace.hooks) {
+        return Ok(publish);
+    }
+    let identity = connection.state.borrow().session.identity.clone();
+    let client = local.client_id(connection);
+    let asker = Asker { client: &client, identity: identity.as_deref() };
+    let max_bytes = local.node.config.worker.max_message_bytes;
+    let max_bytes = namespace.max_message_bytes.map_or(max_bytes, |max| max.min(max_bytes));
+    let answer = local.node.hooks.publish(asker, &publish, max_bytes).await.map_err(|denial| denial.refusal())?;
+    if let Some(replacement) = answer {
+        publish.data = replacement;
+        // The application's word is held to the rules of the channel, too.
+        check(namespace, &publish).map_err(|_| Denial::unavailable().refusal())?;
+    }
+    Ok(publish)
+}
+
+fn gather(local: &Local, connection: &Rc<Connection>, id: Option<u64>, publish: Publish, namespace: &Namespace) {
     let retention = namespace.history.filter(|_| !publish.volatile);
+    let tells = namespace.client_events && publish.event.is_some();
+    let is_told = tells && local.node.webhooks.as_ref().is_some_and(|webhooks| webhooks.tells(Kind::ClientEvent));
     let publication = local.stamp(local.origin(connection), publish.data, publish.event, publish.echo);
     let publication = Publication { retain: publish.retain.map(Text::from), ..publication };
+    let asked = Instant::now();
     local.node.metrics.publications_in.inc();
     local.publish(Publishing {
         publish: broker::Publish {
@@ -83,6 +106,7 @@ fn hand_on(
         connection: connection.clone(),
         id,
         asked,
+        is_told,
     });
 }
 

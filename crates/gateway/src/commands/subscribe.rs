@@ -7,6 +7,7 @@ use super::recover::next_chunk;
 use super::state::{Found, StateOf};
 use super::{COMMAND_TIMEOUT, opens, wait_drained};
 use crate::grant::Action;
+use crate::hooks::Asker;
 use crate::hub::Opening;
 use crate::hub::replay::Chunk;
 use crate::hub::state::Snapshot;
@@ -16,31 +17,84 @@ use crate::metrics::Limit;
 use crate::policy::Namespace;
 use crate::session::{Stage, Ticket, Unable};
 use presence::Entry;
+use protocol::dialect::raw::Past;
 use protocol::{Channel, ErrorCode, Members, Outgoing, Position, Push, Refusal, Reply, Subscribe};
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::{Instant, timeout, timeout_at};
 
+mod relay;
+
+pub use relay::begin_raw;
+
 /// How a subscription is begun.
+#[derive(Default)]
 pub(super) struct Means {
     /// Whether its client is shown as a member where the channel keeps presence.
     pub(super) join: bool,
     /// Its own token, if it has one.
     pub(super) ticket: Option<Arc<Ticket>>,
-}
-
-/// Begins a subscription; `join` says whether its client is shown as a member where the channel keeps presence.
-pub fn begin(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, subscribe: Subscribe, join: bool) {
-    begin_with(local, connection, id, subscribe, Means { join, ticket: None });
+    /// What of the history a raw connection gets first.
+    pub(super) past: Option<Past>,
 }
 
 pub(super) fn begin_with(
     local: &Rc<Local>,
     connection: &Rc<Connection>,
     id: Option<u64>,
-    mut subscribe: Subscribe,
+    subscribe: Subscribe,
     means: Means,
 ) {
+    let Some(admitted) = admit(local, connection, id, subscribe, means) else { return };
+    super::spawn_subscribing(local, connection, async move |local, connection| {
+        carry_out(local, connection, id, &admitted).await;
+    });
+}
+
+/// Begins a subscription and waits until it stands or is refused: for a task that is alone already.
+pub async fn alone(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, subscribe: Subscribe) {
+    let means = Means { join: true, ..Means::default() };
+    if let Some(admitted) = admit(local, connection, id, subscribe, means) {
+        carry_out(local, connection, id, &admitted).await;
+    }
+}
+
+/// A subscription that may be, and is noted.
+struct Admitted {
+    subscribe: Subscribe,
+    namespace: Arc<Namespace>,
+    join: bool,
+    /// The application is asked first.
+    asks: bool,
+    past: Option<Past>,
+}
+
+async fn carry_out(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, admitted: &Admitted) {
+    let Admitted { subscribe, namespace, join, asks, past } = admitted;
+    if *asks {
+        if !is_permitted(local, connection, &subscribe.channel, id).await {
+            return;
+        }
+        enter(local, &subscribe.channel, namespace);
+    }
+    let mut begun = Begun { local, connection, subscribe, id, answered: false, done: false };
+    let carried_out = match past {
+        Some(past) => begun.relay(namespace, past).await,
+        None => begun.carry_out(namespace, *join).await,
+    };
+    if let Err(refusal) = carried_out {
+        begun.fail(refusal);
+    }
+}
+
+/// Looks whether a subscription may be, and notes it; a refusal is answered.
+fn admit(
+    local: &Rc<Local>,
+    connection: &Rc<Connection>,
+    id: Option<u64>,
+    mut subscribe: Subscribe,
+    means: Means,
+) -> Option<Admitted> {
     let allow = |action| local.allow_with(connection, action, &subscribe.channel, means.ticket.is_some());
     let members = allow(Action::Presence);
     let allowed = allow(Action::Subscribe).and_then(|namespace| match &members {
@@ -50,14 +104,23 @@ pub(super) fn begin_with(
     });
     let namespace = match allowed {
         Ok(namespace) => namespace,
-        Err(refusal) => return local.refuse(connection, "subscribe", id, refusal),
+        Err(refusal) => {
+            local.refuse(connection, "subscribe", id, refusal);
+            return None;
+        }
     };
     // To recover is to read the log: without that the answer says that nothing was recovered.
-    if allow(Action::History).is_err() {
+    if let Err(refusal) = allow(Action::History) {
         subscribe.recover = None;
+        // A raw connection has no answer that could say so.
+        if means.past.is_some() {
+            local.refuse(connection, "subscribe", id, refusal);
+            return None;
+        }
     }
     if let Err(refusal) = opens(local, connection, &subscribe.channel) {
-        return local.refuse(connection, "subscribe", id, refusal);
+        local.refuse(connection, "subscribe", id, refusal);
+        return None;
     }
     let max = local.node.config.worker.channels_per_connection_max;
     let begun = connection.state.borrow_mut().session.begin(&subscribe.channel, max);
@@ -65,21 +128,36 @@ pub(super) fn begin_with(
         if unable == Unable::TooMany {
             local.node.metrics.limits.reached(Limit::ChannelsPerConnection);
         }
-        return local.refuse(connection, "subscribe", id, explain(unable, max));
+        local.refuse(connection, "subscribe", id, explain(unable, max));
+        return None;
     }
     if let Some(subscription) = connection.state.borrow_mut().session.subscription(&subscribe.channel) {
         subscription.sees_members = members.is_ok();
         subscription.ticket = means.ticket;
     }
     local.set_timer(connection);
-    enter(local, &subscribe.channel, &namespace);
     let join = means.join && namespace.presence;
-    super::spawn_alone(local, connection, async move |local, connection| {
-        let mut begun = Begun { local, connection, subscribe: &subscribe, id, answered: false, done: false };
-        if let Err(refusal) = begun.carry_out(&namespace, join).await {
-            begun.fail(refusal);
-        }
-    });
+    let asks = local.node.hooks.asks_subscribe(namespace.hooks);
+    if !asks {
+        enter(local, &subscribe.channel, &namespace);
+    }
+    Some(Admitted { subscribe, namespace, join, asks, past: means.past })
+}
+
+/// What the application says. A no undoes what has been noted of the subscription, and is answered.
+async fn is_permitted(local: &Rc<Local>, connection: &Rc<Connection>, channel: &Channel, id: Option<u64>) -> bool {
+    let identity = connection.state.borrow().session.identity.clone();
+    let client = local.client_id(connection);
+    let asker = Asker { client: &client, identity: identity.as_deref() };
+    let asked = local.node.hooks.subscribe(asker, channel).await;
+    let is_awaited = connection.state.borrow_mut().session.subscription(channel).is_some();
+    if connection.has_ended() || !is_awaited {
+        return false;
+    }
+    let Err(denial) = asked else { return true };
+    connection.state.borrow_mut().session.end(channel);
+    local.refuse(connection, "subscribe", id, denial.refusal());
+    false
 }
 
 fn explain(unable: Unable, max: usize) -> Refusal {
@@ -247,6 +325,7 @@ impl Begun<'_> {
             subscription.is_member = is_member;
         }
         self.done = true;
+        self.local.note_places(self.connection);
         self.local.node.metrics.subscriptions.inc();
         let is_ahead = read_up_to.zip(live.as_ref()).is_some_and(|(read, live)| read.offset > live.offset);
         Ok(if is_ahead { read_up_to.cloned() } else { live })
@@ -312,5 +391,5 @@ async fn wait_until_open(local: &Local, channel: &Channel) -> Result<(), Refusal
 fn entry(local: &Local, connection: &Connection, namespace: &Namespace) -> Entry {
     let origin = local.origin(connection);
     let user = origin.user.unwrap_or_else(|| origin.client.clone());
-    Entry { client: origin.client, user, info: origin.info, announce: namespace.join_leave }
+    Entry { client: local.client_id(connection), user, info: origin.info, announce: namespace.join_leave }
 }

@@ -13,6 +13,7 @@ pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64
         return local.refuse(connection, "unsubscribe", id, refusal);
     };
     local.undo_subscription(connection, &subscription, Parting::Left);
+    local.note_places(connection);
     local.node.metrics.done("unsubscribe");
     local.reply(connection, id, Reply::Unsubscribed { channel });
 }

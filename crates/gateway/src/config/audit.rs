@@ -76,6 +76,11 @@ pub fn audit(config: &Config) -> Vec<Finding> {
         subscribers(config),
         publishers(config),
         senders(config),
+        hooks::way(config),
+        hooks::secret(config),
+        hooks::silence(config),
+        hooks::told_way(config),
+        hooks::told_secret(config),
     ]
 }
 
@@ -105,6 +110,11 @@ fn anonymous(config: &Config) -> Finding {
     let fix =
         "set auth.hmac_secret_file, auth.public_key_file or auth.jwks_url, and leave auth.anonymous unset or false";
     match (config.auth.anonymous, config.auth.has_keys()) {
+        (true, _) if hooks::guards_the_door(config) => Finding::warning(
+            KEY,
+            "whoever shows no token is let in if the application says so (hooks.connect)",
+            "false, unless the application knows its visitors by headers or cookies of the handshake",
+        ),
         (true, _) => Finding::failure(KEY, "anyone may connect, without a token", fix),
         (false, false) => Finding::failure(KEY, "there is no key: no token can be good, and nobody can connect", fix),
         (false, true) => Finding::good(KEY, "whoever connects shows a token"),
@@ -323,5 +333,6 @@ fn senders(config: &Config) -> Finding {
     Finding::good(KEY, "private messages ask for a token")
 }
 
+mod hooks;
 #[cfg(test)]
 mod tests;

@@ -3,20 +3,25 @@
 mod api;
 pub mod audit;
 mod auth;
+mod hooks;
 mod memory;
 mod namespaces;
 mod redis;
 pub mod settings;
+mod socketio;
 mod tls;
 
 use crate::api::ApiConfig;
 use crate::auth::AuthConfig;
+use crate::engine::EngineConfig;
+use crate::hooks::HooksConfig;
 use crate::http::HttpConfig;
 use crate::inbox::InboxConfig;
 use crate::limit::{Rate, Rates};
 use crate::policy::Policy;
 use crate::shedding::DrainConfig;
 use crate::tls::Tls;
+use crate::webhooks::WebhooksConfig;
 use crate::worker::WorkerConfig;
 use broker::redis::BrokerConfig;
 use link::LinkConfig;
@@ -53,8 +58,14 @@ pub struct Config {
     pub revocations: RevocationsConfig,
     /// How many connections a user may have at once.
     pub sessions: Rule,
+    /// What the application is asked.
+    pub hooks: HooksConfig,
+    /// What it is told; `None`: nothing.
+    pub webhooks: Option<WebhooksConfig>,
     /// What is asked of HTTP requests.
     pub http: HttpConfig,
+    /// Sessions of Socket.IO.
+    pub socketio: EngineConfig,
     /// TLS of the public port, where this node ends it itself.
     pub tls: Option<Tls>,
     /// How many handshakes the node completes.
@@ -133,7 +144,10 @@ impl Config {
                 "connections of one user in the cluster: allow, limit N (then 4109), or newest (4008)",
             )
             .unwrap_or_default();
+        let hooks = hooks::read(&mut s);
+        let webhooks = hooks::read_webhooks(&mut s);
         let http = read_http(&mut s);
+        let socketio = socketio::read(&mut s);
         let tls = tls::read(&mut s);
         let admission_rate =
             s.rate("admission.rate", "2000/s", "new connections of this node; over it 503 and Retry-After");
@@ -151,7 +165,8 @@ impl Config {
         );
         let log = read_log(&mut s);
         let tables = s.tables("namespace");
-        let policy = namespaces::read(&tables, &mut s);
+        let mut policy = namespaces::read(&tables, &mut s);
+        hooks::check(&hooks, webhooks.is_some(), &mut policy, !tables.is_empty(), &mut s);
         let known = s.finish(&["namespace", "api_key"]).map_err(ConfigError)?;
         // `finish` has failed if any of these is absent.
         let (Some(listen), Some(admin_listen), Some(workers)) = (listen, admin_listen, workers) else {
@@ -169,7 +184,10 @@ impl Config {
             auth,
             revocations,
             sessions,
+            hooks,
+            webhooks,
             http,
+            socketio,
             tls,
             admission_rate,
             worker,

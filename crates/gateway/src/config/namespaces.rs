@@ -2,6 +2,7 @@
 
 use super::settings::{Settings, as_text, parse_flag, parse_size};
 use crate::grant::Actions;
+use crate::hooks::Asks;
 use crate::limit::RuleId;
 use crate::outbox::Slow;
 use crate::policy::{Access, DEFAULT_STATE, Namespace, Policy, SendRules};
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 const KEYS: &str = "pattern, subscribe, publish, read_presence, read_history, roles, events, schema, schemas, presence, join_leave, \
                     history.size, history.ttl, state.keys, state.bytes, state.ttl, max_message, slow, rate, rates, \
-                    rate_scope";
+                    rate_scope, hooks, client_events";
 
 /// Reads the tables; faults go to `settings`. Without any, one namespace takes every channel.
 pub(super) fn read(tables: &[Map<String, Value>], settings: &mut Settings) -> Policy {
@@ -79,6 +80,8 @@ impl Reader {
                     }
                 }
                 ("rate_scope", _) => self.set(key, value, &mut namespace.rules.scope, str::parse),
+                ("hooks", value) => namespace.hooks = self.hooks(value),
+                ("client_events", _) => self.set(key, value, &mut namespace.client_events, parse_flag),
                 ("join_leave", _) => self.set(key, value, &mut namespace.join_leave, parse_flag),
                 ("max_message", _) => {
                     namespace.max_message_bytes = self.parse(key, value, parse_size);
@@ -141,6 +144,18 @@ impl Reader {
             }
         }
         roles
+    }
+
+    fn hooks(&mut self, value: &Value) -> Asks {
+        let mut asks = Asks::default();
+        for word in self.words("hooks", value).unwrap_or_default() {
+            match word.as_str() {
+                "subscribe" => asks.subscribe = true,
+                "publish" => asks.publish = true,
+                _ => self.fault("hooks", &format!("`{word}`: subscribe or publish")),
+            }
+        }
+        asks
     }
 
     /// A table of events and the file of each one's schema.

@@ -3,22 +3,28 @@
 use super::address::{client_address, is_trusted};
 use super::origin::is_allowed;
 use super::refusal::{Refused, refuse, refuse_for_now, refuse_until};
-use super::shown::{offered, percent_decoded, query, token};
+use super::shown::{offered, percent_decoded, queries, query, token};
 use super::{Body, Visit};
 use crate::auth::{AuthError, Identity};
+use crate::engine::Engine;
+use crate::hooks::{Denial, TooMuch, Visitor};
 use crate::local::connection::Opened;
 use crate::metrics::Limit;
+use crate::node::Node;
 use crate::places::{Place, network};
 use crate::session::{Phase, Session};
 use crate::socket::Socket;
-use crate::worker::adopt;
+use crate::socketio::{open, say};
+use crate::worker::{adopt, feed};
 use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use protocol::dialect::{Dialect, raw::Raw};
-use protocol::{Channel, CloseCode};
+use protocol::dialect::Dialect;
+use protocol::dialect::raw::{Past, Raw};
+use protocol::{Channel, CloseCode, ErrorCode};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -47,7 +53,22 @@ pub(super) async fn raw(visit: &Rc<Visit>, request: Request<Incoming>) -> Respon
         return refuse(StatusCode::NOT_FOUND, "this is not a channel's name\n");
     };
     let echo = query(request.uri(), "echo").is_some_and(|value| value == "1");
-    upgrade(visit, request, Wanted::dialect(Dialect::Raw(Raw { channel, echo }))).await
+    let Ok(past) = past(request.uri()) else {
+        return refuse(StatusCode::BAD_REQUEST, "since is an offset or epoch:offset, and last a number; not both\n");
+    };
+    upgrade(visit, request, Wanted::dialect(Dialect::Raw(Raw { channel, echo, past }))).await
+}
+
+/// What of the history is asked for; passed over, a mistake would look like an empty history.
+fn past(uri: &http::Uri) -> Result<Option<Past>, ()> {
+    let read = |name, parse: fn(&str) -> Option<Past>| {
+        let value = queries(uri, name).next();
+        value.map(|value| value.and_then(|value| parse(&value)).ok_or(())).transpose()
+    };
+    match (read("since", Past::since)?, read("last", Past::last)?) {
+        (Some(_), Some(_)) => Err(()),
+        (since, last) => Ok(since.or(last)),
+    }
 }
 
 /// `GET /echo`, in builds for the conformance suite.
@@ -55,31 +76,44 @@ pub(super) async fn raw(visit: &Rc<Visit>, request: Request<Incoming>) -> Respon
 pub(super) async fn echo(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
     // A dialect without a word of its own.
     let Ok(channel) = Channel::new("echo") else { return refuse(StatusCode::NOT_FOUND, "") };
-    upgrade(visit, request, Wanted { dialect: Dialect::Raw(Raw { channel, echo: false }), is_echo: true }).await
+    let wanted = Wanted::dialect(Dialect::Raw(Raw { channel, echo: false, past: None }));
+    upgrade(visit, request, Wanted { is_echo: true, ..wanted }).await
 }
 
-struct Wanted {
-    dialect: Dialect,
+/// What becomes of a stream that is for a session which is there already.
+pub(super) type Probing = Box<dyn FnOnce(Rc<Visit>, Socket, Bytes, Place) -> LocalBoxFuture<'static, ()>>;
+
+/// What a handshake leads to.
+pub(super) struct Wanted {
+    pub(super) dialect: Dialect,
+    pub(super) engine: Option<Box<Engine>>,
+    pub(super) probing: Option<Probing>,
     #[cfg(feature = "echo")]
-    is_echo: bool,
+    pub(super) is_echo: bool,
 }
 
 impl Wanted {
     fn dialect(dialect: Dialect) -> Self {
         Self {
             dialect,
+            engine: None,
+            probing: None,
             #[cfg(feature = "echo")]
             is_echo: false,
         }
     }
+
+    /// A session of Engine.IO.
+    pub(super) fn session(dialect: Dialect, engine: Box<Engine>) -> Self {
+        Self { engine: Some(engine), ..Self::dialect(dialect) }
+    }
 }
 
-async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, wanted: Wanted) -> Response<Body> {
+pub(super) async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, wanted: Wanted) -> Response<Body> {
     if let Some(refusal) = not_an_upgrade(&request) {
         return refusal;
     }
-    let unfinished = visit.unfinished.take();
-    if visit.is_spare && unfinished.is_none() {
+    if visit.is_spare && !visit.is_counted {
         let text = "too many streams from this address have yet to shake hands (limits.unfinished_per_address)\n";
         return refuse_for_now(StatusCode::TOO_MANY_REQUESTS, text);
     }
@@ -106,10 +140,14 @@ async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, wanted: Want
         visit.place.set(Some(place));
         return malformed();
     };
-    let (session, close) = match check(visit, &request, address, &mut place).await {
-        Ok(identity) => (session(visit, identity), None),
+    let (session, visitor, close) = match check(visit, &request, &wanted.dialect, address, &mut place).await {
+        // Who enters a namespace is known by its CONNECT.
+        Ok((identity, visitor)) if wanted.engine.is_some() => {
+            (Session::new(Phase::Connecting, identity.map(Arc::new)), visitor, None)
+        }
+        Ok((identity, visitor)) => (session(visit, identity), visitor, None),
         Err(refused) if refused.is_told_by_close(is_browser(&request), is_proxied(visit)) => {
-            (Session::new(Phase::Connecting, None), Some(refused.close))
+            (Session::new(Phase::Connecting, None), None, Some(refused.close))
         }
         Err(refused) => {
             visit.place.set(Some(place));
@@ -118,12 +156,12 @@ async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, wanted: Want
     };
     entry.used();
     let subprotocol = wanted.dialect.subprotocol();
-    if offered(request.headers()).any(|name| name == subprotocol) {
+    if offered(request.headers()).any(|name| name == subprotocol && !name.is_empty()) {
         let name = HeaderValue::from_static(subprotocol);
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, name);
     }
     let upgraded = hyper::upgrade::on(&mut request);
-    tokio::task::spawn_local(hand_over(visit.clone(), upgraded, place, session, wanted, close));
+    tokio::task::spawn_local(hand_over(visit.clone(), upgraded, place, session, visitor, wanted, close));
     response
 }
 
@@ -156,7 +194,7 @@ fn not_now(visit: &Visit, place: Place, retry_after_s: u32) -> Response<Body> {
 
 /// More come from one address than it may send. Before the token is looked at, so that guessing is bounded too, and for
 /// browsers in no other words: the upgrade that a close needs is what is to be spared.
-fn too_many_handshakes(wait: Duration) -> Response<Body> {
+pub(super) fn too_many_handshakes(wait: Duration) -> Response<Body> {
     let text = "handshakes come faster than one address may send them (limits.handshakes_per_address)\n";
     let wait_s = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
     refuse_until(StatusCode::TOO_MANY_REQUESTS, text, wait_s.saturating_add(fastrand::u32(..RETRY_SPREAD_S)))
@@ -175,21 +213,35 @@ async fn hand_over(
     upgraded: hyper::upgrade::OnUpgrade,
     place: Place,
     session: Session,
+    visitor: Option<Box<Visitor>>,
     wanted: Wanted,
     close: Option<CloseCode>,
 ) {
     // A client that went away in between is no fault.
     let Ok(Ok(upgraded)) = timeout(UPGRADE_TIMEOUT, upgraded).await else { return };
     let Some((socket, early)) = taken_back(upgraded) else { return };
+    drop(visit.unfinished.take());
+    if let (Some(probing), None) = (wanted.probing, close) {
+        return probing(visit, socket, early, place).await;
+    }
+    let is_session = wanted.engine.is_some() && close.is_none();
     let opened = Opened {
         socket,
         dialect: wanted.dialect,
         session,
         place,
+        engine: wanted.engine,
+        visitor,
         #[cfg(feature = "echo")]
         is_echo: wanted.is_echo,
     };
-    adopt(&visit.local, opened, &early, close);
+    if !is_session {
+        adopt(&visit.local, opened, &early, close);
+        return;
+    }
+    let connection = adopt(&visit.local, opened, &[], None);
+    say(&visit.local, &connection, &open(&visit.local, &connection, false));
+    feed(&visit.local, &connection, &early);
 }
 
 /// The stream as it was before hyper had it, and what hyper has read of it beyond the request.
@@ -210,13 +262,17 @@ fn session(visit: &Visit, identity: Option<Identity>) -> Session {
     Session::new(phase, identity.map(Arc::new))
 }
 
-/// Readiness, Origin, address, token: who this is, if the handshake says.
-async fn check(
+/// Who this is, if the handshake says, and where it comes from, if that is to be known later.
+pub(super) type Known = (Option<Identity>, Option<Box<Visitor>>);
+
+/// Readiness, Origin, address, token, and what the application says to it.
+pub(super) async fn check(
     visit: &Visit,
     request: &Request<Incoming>,
+    dialect: &Dialect,
     address: IpAddr,
     place: &mut Place,
-) -> Result<Option<Identity>, Refused> {
+) -> Result<Known, Refused> {
     let node = &visit.local.node;
     if !node.takes_connections() {
         let text = "this node takes no connections now\n";
@@ -231,8 +287,50 @@ async fn check(
         let text = "this address holds as many connections as it may (limits.connections_per_address)\n";
         return Err(Refused { status: StatusCode::TOO_MANY_REQUESTS, text, close: CloseCode::OverCapacity });
     }
+    let identity = identify(node, request).await?;
+    let channel = match dialect {
+        Dialect::Raw(raw) => Some(raw.channel.clone()),
+        _ => None,
+    };
+    let from = || Visitor::new(dialect.name(), channel, address, request.headers());
+    let visitor = node.hooks.visitor(request.headers(), from).map_err(|TooMuch| Refused {
+        status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        text: "the headers and cookies that the application is shown are more than 8 KiB\n",
+        close: CloseCode::Forbidden,
+    })?;
+    let identity = match &visitor {
+        // Whoever has yet to show a token is asked about then.
+        Some(visitor) if identity.is_some() || node.config.auth.anonymous => {
+            node.hooks.connect(visitor, identity, false).await.map_err(|denial| denied(&denial))?
+        }
+        _ => identity,
+    };
+    if let Some(identity) = &identity
+        && node.places.assign_user(place, &identity.user).is_err()
+    {
+        node.metrics.limits.reached(Limit::ConnectionsPerUser);
+        let text = "this user has as many connections here as a user may (limits.connections_per_user)\n";
+        return Err(Refused { status: StatusCode::TOO_MANY_REQUESTS, text, close: CloseCode::OverCapacity });
+    }
+    Ok((identity, visitor))
+}
+
+fn denied(denial: &Denial) -> Refused {
+    let (status, text, close) = match denial.code {
+        ErrorCode::Unavailable => {
+            (StatusCode::SERVICE_UNAVAILABLE, "the application cannot be asked now\n", CloseCode::OverCapacity)
+        }
+        ErrorCode::Unauthenticated => {
+            (StatusCode::UNAUTHORIZED, "the application does not know who this is\n", CloseCode::Unauthenticated)
+        }
+        _ => (StatusCode::FORBIDDEN, "the application does not let this in\n", CloseCode::Forbidden),
+    };
+    Refused { status, text, close }
+}
+
+async fn identify(node: &Node, request: &Request<Incoming>) -> Result<Option<Identity>, Refused> {
     let Some(token) = token(&node.config.auth, request.headers(), request.uri())? else { return Ok(None) };
-    let identity = node.auth.identify_waiting(&token).await.map_err(|error| {
+    node.auth.identify_waiting(&token).await.map(Some).map_err(|error| {
         tracing::debug!(%error, "a token was refused at the handshake");
         let (status, text, close) = match error {
             AuthError::Refused(_) => (StatusCode::UNAUTHORIZED, "the token was refused\n", CloseCode::Unauthenticated),
@@ -241,13 +339,7 @@ async fn check(
             }
         };
         Refused { status, text, close }
-    })?;
-    if node.places.assign_user(place, &identity.user).is_err() {
-        node.metrics.limits.reached(Limit::ConnectionsPerUser);
-        let text = "this user has as many connections here as a user may (limits.connections_per_user)\n";
-        return Err(Refused { status: StatusCode::TOO_MANY_REQUESTS, text, close: CloseCode::OverCapacity });
-    }
-    Ok(Some(identity))
+    })
 }
 
 fn is_upgrade(headers: &HeaderMap) -> bool {

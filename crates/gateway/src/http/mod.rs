@@ -3,11 +3,13 @@
 mod address;
 mod arrival;
 mod cors;
+mod engineio;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod handshake;
 mod origin;
 mod pages;
+mod probe;
 mod proxy_protocol;
 mod refusal;
 mod shown;
@@ -36,7 +38,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// The largest head of a request: request line and headers.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
@@ -73,9 +75,20 @@ struct Visit {
     peer: SocketAddr,
     place: Cell<Option<Place>>,
     is_spare: bool,
-    /// Until it is upgraded; none where its address has too many such.
+    /// Until it is upgraded, however many handshakes are refused before.
     unfinished: Cell<Option<Unfinished>>,
+    /// Whether it counts among those of its address: not where that has too many such.
+    is_counted: bool,
     is_tls: bool,
+    /// Until when the stream may speak HTTP.
+    deadline: Cell<Instant>,
+}
+
+impl Visit {
+    /// The stream may speak HTTP for so long from now.
+    fn extend(&self, time: Duration) {
+        self.deadline.set(Instant::now() + time);
+    }
 }
 
 /// Serves one accepted stream until it ends or is upgraded.
@@ -95,8 +108,10 @@ pub fn front(local: Rc<Local>, stream: TcpStream, peer: SocketAddr, place: Place
         // One deadline for all that comes before the first request.
         let left = limit.saturating_sub(began.elapsed());
         let (is_spare, is_tls) = (place.is_spare(), matches!(arrived.stream, Stream::Tls(_)));
+        let is_counted = unfinished.is_some();
         let (place, unfinished) = (Cell::new(Some(place)), Cell::new(unfinished));
-        let visit = Visit { local, peer: arrived.peer, is_spare, is_tls, place, unfinished };
+        let deadline = Cell::new(Instant::now() + HTTP_TIMEOUT);
+        let visit = Visit { local, peer: arrived.peer, is_spare, is_tls, place, unfinished, is_counted, deadline };
         match arrived.stream {
             Stream::Plain(stream) => serve(Rc::new(visit), stream, left, route).await,
             Stream::Tls(stream) => serve(Rc::new(visit), *stream, left, route).await,
@@ -146,8 +161,9 @@ where
     A: AsyncFn(&Rc<Visit>, Request<Incoming>) -> Response<Body> + Copy + 'static,
 {
     let is_spare = visit.is_spare;
+    let serving = visit.clone();
     let service = service_fn(move |request| {
-        let visit = visit.clone();
+        let visit = serving.clone();
         async move { Ok::<_, Infallible>(answer(&visit, request).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
@@ -161,14 +177,23 @@ where
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     // Ends with the upgrade, so it bounds only HTTP: a peer that keeps asking, or does not read the answers.
-    let mut ended = timeout(HTTP_TIMEOUT, connection.as_mut()).await;
-    if ended.is_err() {
-        // What has been asked is answered; after that the stream ends.
-        connection.as_mut().graceful_shutdown();
-        ended = timeout(LAST_ANSWER_TIMEOUT, connection).await;
+    while visit.deadline.get() > Instant::now() {
+        tokio::select! {
+            ended = &mut connection => return told(ended),
+            // It may have been extended meanwhile, by a poll that is held.
+            () = sleep_until(visit.deadline.get()) => {}
+        }
     }
-    if let Ok(Err(error)) = ended {
-        // What a stranger's HTTP can do wrong has been answered by hyper; there is nobody else to tell.
+    // What has been asked is answered; after that the stream ends.
+    connection.as_mut().graceful_shutdown();
+    if let Ok(ended) = timeout(LAST_ANSWER_TIMEOUT, connection).await {
+        told(ended);
+    }
+}
+
+/// What a stranger's HTTP can do wrong has been answered by hyper; there is nobody else to tell.
+fn told(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
         tracing::debug!(%error, "an HTTP connection ended badly");
     }
 }
@@ -192,6 +217,11 @@ async fn route(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> 
         "/ws" => handshake::native(visit, request).await,
         #[cfg(feature = "echo")]
         "/echo" => handshake::echo(visit, request).await,
+        "/socket.io/" | "/socket.io" if visit.local.node.config.socketio.is_enabled => {
+            engineio::serve(visit, request).await
+        }
+        #[cfg(feature = "echo")]
+        "/engine.io/" => engineio::serve(visit, request).await,
         _ if path.starts_with("/raw/") => handshake::raw(visit, request).await,
         _ => {
             let cors = Cors::of(&http.origins, request.headers(), visit.is_tls);

@@ -64,7 +64,7 @@ pub(super) fn query(uri: &Uri, name: &str) -> Option<String> {
 }
 
 /// The values of a name in the query; `None` for one that is not an encoding.
-fn queries<'a>(uri: &'a Uri, name: &'a str) -> impl Iterator<Item = Option<String>> + 'a {
+pub(super) fn queries<'a>(uri: &'a Uri, name: &'a str) -> impl Iterator<Item = Option<String>> + 'a {
     let pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
     pairs.filter(move |(key, _)| *key == name).map(|(_, value)| percent_decoded(value))
 }

@@ -18,6 +18,11 @@ impl<S: Clone> Entry<S> {
         index
     }
 
+    /// Up to where the subscriber at this place has everything; absent in channels without positions.
+    pub fn position_of(&self, index: u32) -> Option<Position> {
+        self.ahead.get(&index).or(self.position.as_ref()).cloned()
+    }
+
     pub(super) fn detach(&mut self, index: u32) -> Option<S> {
         let last = u32::try_from(self.subscribers.len().checked_sub(1)?).ok()?;
         if index > last {

@@ -76,7 +76,7 @@ struct Draft {
 
 impl Turn<'_> {
     /// Encodes everything, without what a subscriber that is `ahead` has read already.
-    pub fn encode(&self, encoding: Encoding, ahead: Option<&Position>) -> Encoded {
+    pub fn encode(&self, encoding: &Encoding, ahead: Option<&Position>) -> Encoded {
         let mut draft = self.draft(encoding);
         for delivery in self.deliveries {
             match &**delivery {
@@ -85,7 +85,7 @@ impl Turn<'_> {
                     epoch.iter().for_each(|epoch| draft.begin_epoch(epoch));
                     for publication in publications {
                         if ahead.zip(publication.offset).is_none_or(|(position, offset)| offset > position.offset) {
-                            self.publication(publication, &mut draft);
+                            self.publication(publication, epoch.as_ref(), &mut draft);
                         }
                     }
                 }
@@ -106,7 +106,7 @@ impl Turn<'_> {
         Encoded { frames: Shared::new(buffer, marks, self.meter), publications, close, left_out }
     }
 
-    fn draft(&self, encoding: Encoding) -> Draft {
+    fn draft(&self, encoding: &Encoding) -> Draft {
         // Who cannot be told a gap can do without nothing.
         let may_shed = self.namespace.slow != Slow::Close && encoding.tells_gaps();
         let Namespace { slow, history, .. } = self.namespace;
@@ -115,16 +115,23 @@ impl Turn<'_> {
             is_positioned: history.is_some(),
             epoch: None,
             slow: *slow,
-            encoding,
+            encoding: encoding.clone(),
             from: 0,
             list: Vec::new(),
         });
-        Draft { encoding, buffer: Vec::new(), marks, publications: 0, close: None, left_out: HashMap::new() }
+        Draft {
+            encoding: encoding.clone(),
+            buffer: Vec::new(),
+            marks,
+            publications: 0,
+            close: None,
+            left_out: HashMap::new(),
+        }
     }
 
-    fn publication(&self, publication: &Publication, draft: &mut Draft) {
+    fn publication(&self, publication: &Publication, epoch: Option<&Epoch>, draft: &mut Draft) {
         let start = draft.buffer.len();
-        draft.encoding.encode_publication(self.channel, publication, &mut Frames::new(&mut draft.buffer));
+        draft.encoding.encode_publication(self.channel, epoch, publication, &mut Frames::new(&mut draft.buffer));
         let end = draft.buffer.len();
         draft.publications += 1;
         if let Some(marks) = &mut draft.marks {
@@ -222,7 +229,7 @@ mod tests {
         let namespace = Namespace::default();
         let meter = Meter::default();
         let turn = Turn { channel: &channel, namespace: &namespace, deliveries, number_of: &number_of, meter: &meter };
-        let encoded = turn.encode(Encoding::Raw, ahead);
+        let encoded = turn.encode(&Encoding::Raw, ahead);
         let (parts, publications) = encoded.parts(connection);
         let bytes: Vec<u8> = parts.iter().flat_map(|part| &encoded.frames.frames()[part.clone()]).copied().collect();
         (String::from_utf8_lossy(&bytes).chars().filter(char::is_ascii_digit).collect(), publications)
@@ -269,7 +276,7 @@ mod tests {
             number_of: &number_of,
             meter: &meter,
         };
-        let encoded = turn.encode(Encoding::Json, None);
+        let encoded = turn.encode(&Encoding::Json, None);
         assert!(encoded.frames.marks().is_some_and(|marks| marks.from > 0));
     }
 
@@ -284,12 +291,12 @@ mod tests {
         let meter = Meter::default();
         let deliveries = &deliveries;
         let turn = Turn { channel: &channel, namespace: &namespace, deliveries, number_of: &number_of, meter: &meter };
-        let encoded = turn.encode(Encoding::Json, None);
+        let encoded = turn.encode(&Encoding::Json, None);
         assert!(encoded.parts(7).0.is_empty());
         assert!(!encoded.parts(8).0.is_empty());
     }
 
-    fn marked(namespace: &Namespace, encoding: Encoding, deliveries: &[Arc<Delivery>]) -> Rc<Shared> {
+    fn marked(namespace: &Namespace, encoding: &Encoding, deliveries: &[Arc<Delivery>]) -> Rc<Shared> {
         let (channel, meter) = (Channel::new("c").unwrap(), Meter::default());
         let number_of = |id: &str| id.parse().ok();
         Turn { channel: &channel, namespace, deliveries, number_of: &number_of, meter: &meter }
@@ -310,9 +317,9 @@ mod tests {
     fn only_channels_that_let_go_of_publications_mark_them_and_only_for_those_who_can_be_told() {
         let close = Namespace::default();
         let latest = Namespace { slow: Slow::Latest, ..Namespace::default() };
-        assert!(marked(&close, Encoding::Json, &turn()).marks().is_none());
-        assert!(marked(&latest, Encoding::Raw, &turn()).marks().is_none());
-        let shared = marked(&latest, Encoding::Json, &turn());
+        assert!(marked(&close, &Encoding::Json, &turn()).marks().is_none());
+        assert!(marked(&latest, &Encoding::Raw, &turn()).marks().is_none());
+        let shared = marked(&latest, &Encoding::Json, &turn());
         let (texts, offsets): (Vec<_>, Vec<_>) = marks(&shared).into_iter().unzip();
         assert_eq!(offsets, [Some(1), Some(2), Some(3), Some(4)]);
         assert!(texts.iter().all(|text| text.contains("publication") && text.ends_with('}')));
@@ -331,7 +338,7 @@ mod tests {
         let gap = Arc::new(Delivery::Gap { channel: channel.clone(), range: None, position });
         let before = of(Some("old"), vec![publication(8, "7", true)]);
         let after = [of(Some("new"), vec![publication(1, "7", true)]), of(None, vec![volatile()])];
-        let shared = marked(&latest, Encoding::Json, &[&[before, gap], &after[..]].concat());
+        let shared = marked(&latest, &Encoding::Json, &[&[before, gap], &after[..]].concat());
         let found = shared.marks().unwrap();
         assert_eq!((found.epoch.as_deref(), found.is_positioned), (Some("new"), true));
         assert_eq!(marks(&shared).iter().map(|(_, offset)| *offset).collect::<Vec<_>>(), [Some(1), None]);

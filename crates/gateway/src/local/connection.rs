@@ -1,6 +1,8 @@
 //! One connection: its socket, what it has half read, what waits for it, and its session.
 
 use super::timers::Tick;
+use crate::engine::Engine;
+use crate::hooks::Visitor;
 use crate::limit::Buckets;
 use crate::outbox::{Flushed, Outbox};
 use crate::places::Place;
@@ -28,6 +30,8 @@ pub struct Connection {
     pub socket: Socket,
     /// The rest.
     pub state: RefCell<State>,
+    /// Where it comes from, if the application is asked who connects.
+    pub visitor: Option<Box<Visitor>>,
     /// Its reading task, to end it when its time is over.
     pub task: OnceCell<AbortHandle>,
     /// Every message is sent back as it is: for the conformance suite.
@@ -62,6 +66,8 @@ pub struct State {
     pub counted: Counted,
     /// Commands that others have to wait for.
     pub under_way: u32,
+    /// Those of them that are subscriptions, for which other subscriptions do not wait.
+    pub subscribing: u32,
     /// Commands that wait for those: a client may subscribe and publish in one breath.
     pub waiting: Option<Box<Waiting>>,
     /// Publications the broker has not answered yet.
@@ -70,8 +76,12 @@ pub struct State {
     pub drained: Option<Rc<Notify>>,
     /// How long after its close it was told to come back.
     pub away_ms: u32,
+    /// The application was told that it is there.
+    pub is_told: bool,
     /// Why it ended, once it has.
     pub ended: Option<CloseCode>,
+    /// What a Socket.IO connection has beside all this.
+    pub engine: Option<Box<Engine>>,
 }
 
 /// What a connection makes its worker hold, in bytes as far as 32 bits go.
@@ -126,6 +136,10 @@ pub struct Opened {
     pub session: Session,
     /// Its place among the node's connections.
     pub place: Place,
+    /// Its session, if it speaks Socket.IO.
+    pub engine: Option<Box<Engine>>,
+    /// See [`Connection::visitor`].
+    pub visitor: Option<Box<Visitor>>,
     /// See [`Connection::is_echo`].
     #[cfg(feature = "echo")]
     pub is_echo: bool,
@@ -146,16 +160,20 @@ impl Connection {
             is_writing: false,
             counted: Counted::default(),
             under_way: 0,
+            subscribing: 0,
             waiting: None,
             publishing: 0,
             drained: None,
             away_ms: 0,
+            is_told: false,
             ended: None,
+            engine: opened.engine,
         };
         Self {
             number,
             dialect: opened.dialect,
             socket: opened.socket,
+            visitor: opened.visitor,
             state: RefCell::new(state),
             task: OnceCell::new(),
             #[cfg(feature = "echo")]
@@ -166,7 +184,12 @@ impl Connection {
 
     /// How its publications are encoded.
     pub fn encoding(&self) -> Encoding {
-        self.dialect.encoding()
+        match &self.dialect {
+            Dialect::SocketIo(rules) if self.state.borrow().session.subscriptions().len() > 1 => {
+                Encoding::SocketIoTracked(rules.clone())
+            }
+            dialect => dialect.encoding(),
+        }
     }
 
     /// Whether its end has been said.

@@ -8,9 +8,13 @@ use crate::websocket::{Reader, close_frame};
 use protocol::{Cause, Channel, CloseCode, Outgoing, Push, Reconnect};
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long the other side has to answer a close and end its stream.
 const CLOSING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection is remembered that has gone on elsewhere; its new node says so within milliseconds.
+const MOVED_TIME: Duration = Duration::from_secs(5);
 
 /// How a subscription ends, as presence sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +31,7 @@ impl Local {
     /// Ends a connection from this side: says why, undoes it, and waits a little for the other side.
     pub fn close(&self, connection: &Rc<Connection>, code: CloseCode) {
         let mut frame = Vec::new();
+        crate::engine::goodbye(connection, code, &mut frame);
         close_frame(&mut frame, Some(code.code()), code.reason());
         self.end(connection, code, &frame, parting(connection, code));
     }
@@ -73,6 +78,26 @@ impl Local {
         self.undo(connection, parting);
     }
 
+    /// Ends a connection whose session goes on elsewhere: its client is told nothing, and nobody is told that it left.
+    pub fn let_go(&self, connection: &Rc<Connection>, away: Duration) {
+        {
+            let mut state = connection.state.borrow_mut();
+            if state.ended.replace(CloseCode::Normal).is_some() {
+                return;
+            }
+            state.session.phase = Phase::Closing;
+        }
+        let (id, now) = (self.public_id(connection), Instant::now());
+        {
+            let mut moved = self.moved.borrow_mut();
+            moved.retain(|_, (_, since)| now.duration_since(*since) < MOVED_TIME);
+            moved.insert(connection.number, (id, now));
+        }
+        self.undo(connection, Parting::SentAway(away));
+        self.retire(connection);
+        connection.task.get().inspect(|task| task.abort());
+    }
+
     /// The socket is gone, or its reading task is: whatever has not been undone is undone now.
     pub fn retire(&self, connection: &Rc<Connection>) {
         connection.socket.shutdown();
@@ -84,11 +109,17 @@ impl Local {
             state.reader = Reader::default();
             self.recount(&mut state);
             state.session.phase = Phase::Closing;
-            state.ended.replace(CloseCode::Normal).is_none()
+            let is_abrupt = state.ended.is_none();
+            // What is still under way asks why: one that was shut out stays that.
+            state.ended.get_or_insert(CloseCode::Normal);
+            is_abrupt
         };
         if abrupt {
             self.node.metrics.closes.with_label_values(&["connection lost"]).inc();
             self.undo(connection, Parting::Lost);
+        }
+        if let Some(alias) = connection.state.borrow_mut().engine.as_mut().and_then(|engine| engine.alias.take()) {
+            self.aliases.borrow_mut().remove(&alias);
         }
         if self.connections.borrow_mut().remove(&connection.number).is_some() {
             self.node.shedding.ended(self.index);
@@ -101,6 +132,7 @@ impl Local {
 
     /// Its place among its user's, hub, interest of the node, presence, gauges; the permit goes with the connection itself.
     fn undo(&self, connection: &Rc<Connection>, parting: Parting) {
+        self.tell_disconnected(connection, parting);
         if let Some(sessions) = &self.node.sessions
             && let Some(identity) = &connection.state.borrow().session.identity
         {

@@ -152,8 +152,8 @@ impl Local {
         self.node.metrics.bytes_out.inc_by(written.bytes);
         if was_behind && written.bytes > 0 {
             // Its window has opened: somebody reads, even if a ping is still on its way behind all that waited.
-            state.times.heard = state.times.heard.max(now);
-            state.times.pinged = None;
+            let is_scheduled = state.engine.is_some();
+            state.times.alive(now, is_scheduled);
         }
         if was_behind || flushed == Flushed::Blocked || state.unsent_bytes != was_unsent_bytes {
             self.recount(&mut state);
@@ -198,7 +198,8 @@ impl Local {
     pub fn recount(&self, state: &mut State) {
         let (waits, own) = state.outbox.held();
         let queued = state.waiting.as_ref().map_or(0, |waiting| waiting.bytes);
-        let held = own + queued + state.reader.held_bytes() + state.unsent_bytes;
+        let engine = state.engine.as_ref().map_or(0, |engine| engine.held_bytes());
+        let held = own + queued + state.reader.held_bytes() + state.unsent_bytes + engine;
         let [waits, held] = [waits, held].map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX));
         let before = state.counted;
         if (waits, held) == (before.waits, before.held) {

@@ -5,7 +5,9 @@ use super::connection::{Connection, Times};
 use super::flushing::Reason;
 use super::timers::{TICK_MS, Tick, ticks};
 use crate::session::{Phase, Session};
-use crate::websocket::ping_frame;
+use crate::websocket::{Frames, ping_frame};
+use protocol::dialect::socketio::engine::PING;
+use protocol::dialect::{Dialect, Messages};
 use protocol::{CloseCode, Outgoing, Push};
 use std::rc::Rc;
 use std::time::Duration;
@@ -39,7 +41,12 @@ impl Local {
             for connection in self.connections.borrow().values() {
                 let mut state = connection.state.borrow_mut();
                 let phase = state.session.phase;
+                let heard = state.times.heard;
                 state.times.forgive(phase, now, silent);
+                if state.engine.is_some() {
+                    // Its client counts on pings, and has had none meanwhile.
+                    state.times.heard = heard;
+                }
                 state.outbox.forgive(now);
             }
         }
@@ -53,15 +60,17 @@ impl Local {
     }
 
     fn check(&self, connection: &Rc<Connection>, now: Tick) {
-        let (phase, times, stalled_since, tickets_end, patience) = {
+        let (phase, times, stalled_since, tickets_end, patience, is_busy) = {
             let mut state = connection.state.borrow_mut();
-            if state.waiting.is_some() {
+            let is_busy = state.waiting.is_some();
+            if is_busy {
                 // Its socket is not read while commands wait: silence says nothing.
-                state.times.heard = now;
-                state.times.pinged = None;
+                let is_scheduled = state.engine.is_some();
+                state.times.alive(now, is_scheduled);
             }
             let patience = self.patience(&state.session);
-            (state.session.phase, state.times, state.outbox.stalled_since(), state.session.tickets_end(), patience)
+            let stalled_since = state.outbox.stalled_since();
+            (state.session.phase, state.times, stalled_since, state.session.tickets_end(), patience, is_busy)
         };
         // An entry that a later one has replaced.
         if times.due > now {
@@ -78,6 +87,9 @@ impl Local {
                 self.send(connection, &Outgoing::Push(Push::Expiring { in_ms }));
             }
             Some(Due::Close(code)) => {
+                // Its token is being looked at: nobody knows that it is bad.
+                let is_unknown = is_busy && code == CloseCode::Unauthenticated;
+                let code = if is_unknown { CloseCode::Unavailable } else { code };
                 self.node.metrics.limits.of_close(code);
                 return self.close(connection, code);
             }
@@ -92,9 +104,21 @@ impl Local {
     }
 
     fn ping(&self, connection: &Rc<Connection>, now: Tick) {
-        connection.state.borrow_mut().times.pinged = Some(now);
+        let alias = {
+            let mut state = connection.state.borrow_mut();
+            state.times.pinged = Some(now);
+            state.engine.as_ref().and_then(|engine| engine.alias.clone())
+        };
+        if let Some(alias) = alias {
+            self.renew_alias(connection, &alias);
+        }
         let mut frame = Vec::new();
-        ping_frame(&mut frame);
+        match &connection.dialect {
+            Dialect::SocketIo(_) => {
+                Frames::new(&mut frame).text(&mut |buffer| buffer.extend_from_slice(PING.as_bytes()));
+            }
+            Dialect::Json | Dialect::Msgpack | Dialect::Raw(_) => ping_frame(&mut frame),
+        }
         self.send_frames(connection, &frame);
     }
 
@@ -155,6 +179,17 @@ impl Local {
 }
 
 impl Times {
+    /// There is another sign of life than an answer to the ping. Whose pings are scheduled gets them all the same: its
+    /// client ends the connection if they do not come.
+    pub fn alive(&mut self, now: Tick, is_scheduled: bool) {
+        if is_scheduled {
+            self.pinged = self.pinged.map(|_| now);
+        } else {
+            self.heard = self.heard.max(now);
+            self.pinged = None;
+        }
+    }
+
     /// This side did not listen for so long: what clients said meanwhile is still to be read.
     fn forgive(&mut self, phase: Phase, now: Tick, silent: Tick) {
         self.heard = now;

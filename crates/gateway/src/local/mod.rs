@@ -8,14 +8,18 @@ pub mod flushing;
 pub mod heartbeat;
 pub mod permission;
 pub mod shedding;
+pub mod telling;
 pub mod timers;
 
+use crate::engine::Aliases;
 use crate::hub::Hub;
 use crate::limit::Buckets;
 use crate::node::Node;
 use crate::outbox::Meter;
 use crate::websocket::Frames;
 use connection::{Connection, Opened, Times};
+use protocol::dialect::Dialect;
+use protocol::forward::Response;
 use protocol::{CloseCode, Origin, Outgoing, Publication, Push, Refusal, Reply, Text, Welcome};
 use shedding::Going;
 use std::cell::{Cell, RefCell};
@@ -37,7 +41,12 @@ pub struct Publishing {
     pub id: Option<u64>,
     /// When it was asked.
     pub asked: Instant,
+    /// Whether the application is told of it.
+    pub is_told: bool,
 }
+
+/// Ticks do not begin at 0 but an hour later, so that there are moments before the worker began.
+const FIRST_TICK: Tick = 3600 * 1000 / TICK_MS;
 
 /// One worker's share of the node.
 pub struct Local {
@@ -53,6 +62,15 @@ pub struct Local {
     pub publishing: RefCell<Vec<Publishing>>,
     /// Private messages whose answer has not come, by ticket.
     pub tickets: RefCell<HashMap<u64, oneshot::Sender<bool>>>,
+    /// Requests to sessions elsewhere whose response has not come, by ticket.
+    pub responses: RefCell<HashMap<u64, oneshot::Sender<Response>>>,
+    /// Connections that go by another id than their own.
+    pub aliases: RefCell<Aliases>,
+    /// Connections that have gone on elsewhere a moment ago, and the ids that they go by: until their new node has said so,
+    /// only this one knows of them.
+    pub moved: RefCell<HashMap<u64, (Text, Instant)>>,
+    /// Connections whose clients have yet to be told where they are.
+    pub positions_due: RefCell<Vec<Rc<Connection>>>,
     /// Deliveries of this turn: when they arrived on this node, and when (Unix ms) they left the publisher's.
     pub delivered: RefCell<Vec<(Instant, u64)>>,
     /// Told when something has been gathered that the end of the turn must see to.
@@ -89,6 +107,10 @@ impl Local {
             connections: RefCell::default(),
             publishing: RefCell::default(),
             tickets: RefCell::default(),
+            responses: RefCell::default(),
+            aliases: RefCell::default(),
+            moved: RefCell::default(),
+            positions_due: RefCell::default(),
             delivered: RefCell::default(),
             gathered: Notify::new(),
             stopping: Cell::new(None),
@@ -98,7 +120,7 @@ impl Local {
             shared_held: Cell::new(0),
             is_flushing: Cell::new(false),
             held: Cell::new(0),
-            recent_tick: Cell::new(0),
+            recent_tick: Cell::new(FIRST_TICK),
             dirty: RefCell::default(),
             wheel: RefCell::default(),
             began: Instant::now(),
@@ -108,7 +130,8 @@ impl Local {
 
     /// The present tick, by the monotonic clock.
     pub fn tick(&self) -> Tick {
-        Tick::try_from(self.began.elapsed().as_millis() / u128::from(TICK_MS)).unwrap_or(Tick::MAX)
+        let since = Tick::try_from(self.began.elapsed().as_millis() / u128::from(TICK_MS)).unwrap_or(Tick::MAX);
+        since.saturating_add(FIRST_TICK)
     }
 
     /// Milliseconds since the worker began; wraps.
@@ -164,16 +187,53 @@ impl Local {
         }
     }
 
-    /// The connection's id, as others see it.
+    /// The connection's own id.
     pub fn client_id(&self, connection: &Connection) -> Text {
         self.node.client_id(connection.number).into()
+    }
+
+    /// The connection's id, as others see it: one that was another connection's before, where it goes on as that.
+    pub fn public_id(&self, connection: &Connection) -> Text {
+        let alias = connection.state.borrow().engine.as_ref().and_then(|engine| engine.alias.clone());
+        alias.unwrap_or_else(|| self.client_id(connection))
+    }
+
+    /// Has a connection's client told where it is in its channels, at the end of this turn, if that is of use to it.
+    pub fn note_places(&self, connection: &Rc<Connection>) {
+        if !matches!(&connection.dialect, Dialect::SocketIo(rules) if rules.recovers) {
+            return;
+        }
+        let mut state = connection.state.borrow_mut();
+        let Some(engine) = &mut state.engine else { return };
+        if !std::mem::replace(&mut engine.positions_due, true) {
+            self.positions_due.borrow_mut().push(connection.clone());
+            self.gathered.notify_one();
+        }
+    }
+
+    /// Has every node find a connection by the id that it goes by.
+    pub fn renew_alias(&self, connection: &Connection, alias: &str) {
+        let text = self.client_id(connection).to_string();
+        let note = broker::Note::Write { text, ttl: ALIAS_TTL };
+        // Should it fail, the next ping is another try.
+        tokio::task::spawn_local(self.node.broker.note(&alias_note(alias), note));
+    }
+
+    /// The number of a connection of this worker, of its id as others see it.
+    pub fn number_of(&self, id: &str) -> Option<u64> {
+        let own = crate::node::parse_client_id(id).filter(|(node, _)| *node == self.node.name);
+        let alias = || self.aliases.borrow().get(&Text::from(id)).copied();
+        if self.aliases.borrow().is_empty() {
+            return own.map(|(_, number)| number);
+        }
+        alias().or_else(|| own.map(|(_, number)| number))
     }
 
     /// Who speaks, as others see it.
     pub fn origin(&self, connection: &Connection) -> Origin {
         let identity = connection.state.borrow().session.identity.clone();
         Origin {
-            client: self.client_id(connection),
+            client: self.public_id(connection),
             user: identity.as_ref().map(|i| i.user.clone()),
             info: identity.and_then(|i| i.info.clone()),
         }
@@ -250,6 +310,14 @@ impl Local {
             stamp: fastrand::u64(..),
         }
     }
+}
+
+/// How long an id leads to the connection that goes by it now, unless a ping renews it.
+const ALIAS_TTL: std::time::Duration = std::time::Duration::from_secs(600);
+
+/// The note that says which connection goes by an id that was another one's.
+pub fn alias_note(id: &str) -> String {
+    format!("id:{id}")
 }
 
 /// The wall clock, in Unix milliseconds.

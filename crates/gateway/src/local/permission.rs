@@ -59,6 +59,7 @@ impl Local {
         let ended = connection.state.borrow_mut().session.end(channel);
         let Some(subscription) = ended else { return };
         self.undo_subscription(connection, &subscription, Parting::Left);
+        self.note_places(connection);
         let (channel, code, reason) = (channel.clone(), refusal.code, refusal.message.as_ref().into());
         self.send(connection, &Outgoing::Push(Push::Unsubscribed { channel, code, reason }));
     }

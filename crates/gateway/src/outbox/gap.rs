@@ -25,7 +25,7 @@ impl Gap {
         }
         let range = offset.map(|offset| (offset, offset));
         let (channel, epoch) = (marks.channel.clone(), marks.epoch.clone());
-        Some(Self { channel, epoch, encoding: marks.encoding, range, frame: Vec::new() })
+        Some(Self { channel, epoch, encoding: marks.encoding.clone(), range, frame: Vec::new() })
     }
 
     pub(super) fn channel(&self) -> &Channel {

@@ -113,6 +113,13 @@ impl Marks {
             }
             at += part.len();
         }
-        Self { channel: self.channel.clone(), epoch: self.epoch.clone(), from, list, ..*self }
+        Self {
+            channel: self.channel.clone(),
+            epoch: self.epoch.clone(),
+            encoding: self.encoding.clone(),
+            from,
+            list,
+            ..*self
+        }
     }
 }

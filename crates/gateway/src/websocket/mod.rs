@@ -4,7 +4,9 @@
 //! connection keeps and zero-fills a read buffer for every socket, which an idle connection must not cost.
 
 mod read;
+mod unframe;
 mod write;
 
 pub use read::{Event, Reader, ReaderLimits};
+pub use unframe::{ServerMessage, server_messages};
 pub use write::{Frames, close_frame, ping_frame, pong_frame};

@@ -6,7 +6,7 @@ mod steady;
 mod turn;
 
 pub use accept::{Front, bind};
-pub use steady::adopt;
+pub use steady::{adopt, feed};
 
 use crate::limit::{Rate, Rates};
 use crate::local::Local;

@@ -5,9 +5,10 @@ use crate::local::Local;
 use crate::local::connection::{Connection, Opened};
 use crate::metrics::Limit;
 use crate::session::Phase;
+use crate::socketio::{rules, take_message};
 use crate::websocket::{Event, ReaderLimits, pong_frame};
+use protocol::CloseCode;
 use protocol::dialect::Dialect;
-use protocol::{CloseCode, Subscribe};
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
@@ -26,17 +27,19 @@ thread_local! {
 
 /// Takes over a stream whose handshake is done. `early` is what the client sent right behind it. With `refuse` the
 /// connection is closed at once with that code: browsers cannot read why a handshake was refused.
-pub fn adopt(local: &Rc<Local>, opened: Opened, early: &[u8], refuse: Option<CloseCode>) {
+pub fn adopt(local: &Rc<Local>, opened: Opened, early: &[u8], refuse: Option<CloseCode>) -> Rc<Connection> {
     let connection = local.admit(opened);
     let task = tokio::task::spawn_local(live(local.clone(), connection.clone()));
     // Set once, here.
     let _ = connection.task.set(task.abort_handle());
     if let Some(code) = refuse.or(local.stopping.get()) {
-        return local.close(&connection, code);
+        local.close(&connection, code);
+        return connection;
     }
     // Since its handshake, perhaps.
     if local.is_revoked(&connection) {
-        return local.close(&connection, CloseCode::Revoked);
+        local.close(&connection, CloseCode::Revoked);
+        return connection;
     }
     local.join_shedding(&connection);
     #[cfg(feature = "echo")]
@@ -46,18 +49,25 @@ pub fn adopt(local: &Rc<Local>, opened: Opened, early: &[u8], refuse: Option<Clo
     if let (Dialect::Raw(raw), true) = (&connection.dialect, has_channel) {
         // All its messages are publications: it has no way to show a token any more, and hears nothing without one.
         if connection.state.borrow().session.phase == Phase::Connecting {
-            return local.close(&connection, CloseCode::Unauthenticated);
+            local.close(&connection, CloseCode::Unauthenticated);
+            return connection;
         }
-        let subscribe =
-            Subscribe { channel: raw.channel.clone(), recover: None, members: false, state: false, token: None };
-        commands::take_seat(local, &connection, |local, connection| {
-            commands::subscribe_raw(local, connection, None, subscribe, false);
+        let raw = raw.clone();
+        commands::take_seat(local, &connection, move |local, connection| {
+            local.tell_connected(connection);
+            commands::subscribe_raw(local, connection, &raw);
         });
     } else {
-        commands::take_seat(local, &connection, |_, _| {});
+        commands::take_seat(local, &connection, |local, connection| local.tell_connected(connection));
     }
+    feed(local, &connection, early);
+    connection
+}
+
+/// Takes what came right behind a handshake.
+pub fn feed(local: &Rc<Local>, connection: &Rc<Connection>, early: &[u8]) {
     if !early.is_empty() {
-        take_bytes(local, &connection, &mut early.to_vec());
+        take_bytes(local, connection, &mut early.to_vec());
     }
 }
 
@@ -114,8 +124,10 @@ fn take_bytes(local: &Rc<Local>, connection: &Rc<Connection>, bytes: &mut [u8]) 
             // closed over unread data is reset).
             return;
         }
-        state.times.heard = local.tick();
-        state.times.pinged = None;
+        if state.engine.is_none() {
+            state.times.heard = local.tick();
+            state.times.pinged = None;
+        }
         // Commands need the state while the reader is at work.
         (std::mem::take(&mut state.reader), state.times.message_began)
     };
@@ -145,6 +157,7 @@ fn take_event(local: &Rc<Local>, connection: &Rc<Connection>, event: Event<'_>) 
     match event {
         #[cfg(feature = "echo")]
         Event::Message(message) if connection.is_echo => echo(local, connection, message),
+        Event::Message(message) if rules(connection).is_some() => take_message(local, connection, message),
         Event::Message(message) => {
             connection.state.borrow_mut().times.spoke = local.tick();
             connection.dialect.decode(message, &mut |decoded| commands::take(local, connection, decoded));

@@ -9,9 +9,11 @@ use crate::local::connection::Connection;
 use crate::local::{Local, Publishing, unix_ms};
 use crate::outbox::Flushed;
 use crate::policy::Namespace;
+use crate::socketio::{calls, places, removal};
 use broker::{Delivery, Outcome, PublishError};
 use protocol::dialect::Encoding;
-use protocol::{Channel, CloseCode, ErrorCode, Refusal, Reply};
+use protocol::order::Order;
+use protocol::{Channel, CloseCode, ErrorCode, Publication, Refusal, Reply};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -77,7 +79,11 @@ fn handle(local: &Rc<Local>, mail: Mail) -> Option<CloseCode> {
                     pass(local, delivery, arrived, &mut gathered);
                 }
             }
-            Item::Order(order) => commands::take_order(local, *order),
+            Item::Order(order) => match *order {
+                order @ (Order::Request { .. } | Order::Response { .. }) => calls::take_order(local, order),
+                order => commands::take_order(local, order),
+            },
+            Item::Handover(handover) => removal::take_stream(local, *handover),
             Item::Revoked => local.end_revoked(),
             Item::Shed { shed, share } => local.begin_shedding(shed, share),
             Item::Wave { shed, count } => local.close_wave(&shed, count),
@@ -141,10 +147,10 @@ fn fan_out(local: &Rc<Local>, channel: &Channel, deliveries: &[Arc<Delivery>]) {
         entry.caught_up();
         (entry.namespace.clone(), subscribers)
     };
-    let number_of = |id: &str| local_number(local, id);
+    let number_of = |id: &str| local.number_of(id);
     let turn = Turn { channel, namespace: &namespace, deliveries, number_of: &number_of, meter: &local.meter };
     let without_members = without_members(&namespace, deliveries);
-    let mut shared: [Option<Encoded>; Encoding::ALL.len()] = Default::default();
+    let mut shared: [Option<Encoded>; Encoding::COUNT] = Default::default();
     let mut delivered = 0;
     for (connection, ahead) in &subscribers {
         let encoding = connection.encoding();
@@ -152,11 +158,11 @@ fn fan_out(local: &Rc<Local>, channel: &Channel, deliveries: &[Arc<Delivery>]) {
         delivered += match (ahead, hidden_from) {
             (_, Some(deliveries)) => {
                 let turn = Turn { deliveries, ..turn };
-                hand_out(local, connection, &turn.encode(encoding, ahead.as_ref()))
+                hand_out(local, connection, &turn.encode(&encoding, ahead.as_ref()))
             }
-            (Some(_), None) => hand_out(local, connection, &turn.encode(encoding, ahead.as_ref())),
+            (Some(_), None) => hand_out(local, connection, &turn.encode(&encoding, ahead.as_ref())),
             (None, None) => {
-                let encoded = shared[encoding.index()].get_or_insert_with(|| turn.encode(encoding, None));
+                let encoded = shared[encoding.index()].get_or_insert_with(|| turn.encode(&encoding, None));
                 hand_out(local, connection, encoded)
             }
         };
@@ -183,12 +189,17 @@ fn hand_out(local: &Rc<Local>, connection: &Rc<Connection>, encoded: &Encoded) -
     if let Some(code) = encoded.close {
         local.close(connection, code);
     }
+    if publications > 0 && connection.state.borrow().engine.is_some() {
+        note_places(local, connection);
+    }
     if all_taken { publications } else { 0 }
 }
 
-/// The number of a connection of this node, of its id.
-fn local_number(local: &Local, id: &str) -> Option<u64> {
-    crate::node::parse_client_id(id).filter(|(node, _)| *node == local.node.name).map(|(_, number)| number)
+/// Whoever is in one channel alone has been told its place with the publication.
+fn note_places(local: &Rc<Local>, connection: &Rc<Connection>) {
+    if matches!(connection.encoding(), Encoding::SocketIoTracked(_)) {
+        local.note_places(connection);
+    }
 }
 
 /// How long deliveries took: since they reached this node, and since they left the publisher's (by its clock).
@@ -206,6 +217,7 @@ pub(super) async fn end_turns(local: Rc<Local>) {
         local.gathered.notified().await;
         let began = Instant::now();
         publish(&local);
+        places::tell_due(&local);
         let delivered = std::mem::take(&mut *local.delivered.borrow_mut());
         local.is_flushing.set(true);
         flush(&local).await;
@@ -224,20 +236,36 @@ fn publish(local: &Rc<Local>) {
     }
     let mut batch = Vec::with_capacity(gathered.len());
     let mut askers = Vec::with_capacity(gathered.len());
-    for Publishing { publish, connection, id, asked } in gathered {
-        askers.push((connection, id, publish.channel.clone(), asked));
+    for Publishing { publish, connection, id, asked, is_told } in gathered {
+        let told = is_told.then(|| publish.publication.clone());
+        askers.push((connection, id, publish.channel.clone(), asked, told));
         batch.push(publish);
     }
     let outcomes = local.node.broker.publish(batch);
     let local = local.clone();
     tokio::task::spawn_local(async move {
         let outcomes = outcomes.await;
-        for ((connection, id, channel, asked), outcome) in askers.into_iter().zip(outcomes) {
+        for ((connection, id, channel, asked, told), outcome) in askers.into_iter().zip(outcomes) {
             connection.state.borrow_mut().publishing -= 1;
             local.node.metrics.publish_seconds.observe(asked.elapsed().as_secs_f64());
+            if let Some(publication) = told {
+                tell(&local, &channel, &publication, &outcome);
+            }
             answer(&local, &connection, id, channel, outcome);
         }
     });
+}
+
+/// Tells the application of a publication that the broker has; of one that it may have, that it may be missing.
+fn tell(local: &Local, channel: &Channel, publication: &Publication, outcome: &Outcome) {
+    let Some(webhooks) = &local.node.webhooks else { return };
+    match (outcome, &publication.from, &publication.event) {
+        (Ok(position), Some(from), Some(event)) => {
+            webhooks.client_event(channel, position.as_ref(), from, event, &publication.data);
+        }
+        (Err(PublishError::UnknownOutcome), ..) => webhooks.miss(1),
+        _ => {}
+    }
 }
 
 fn answer(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, channel: Channel, outcome: Outcome) {

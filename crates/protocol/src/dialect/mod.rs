@@ -6,8 +6,12 @@
 pub mod json;
 pub mod msgpack;
 pub mod raw;
+pub mod socketio;
 
-use crate::{Channel, CloseCode, Outgoing, Refusal, Request};
+use crate::{Channel, CloseCode, Epoch, Outgoing, Refusal, Request};
+use socketio::Rules;
+use socketio::encode::Tracking;
+use std::sync::Arc;
 
 /// A whole message as a transport hands it over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,10 +52,12 @@ pub enum Dialect {
     Raw(raw::Raw),
     /// `gateway.v1.msgpack`: the native words as MessagePack.
     Msgpack,
+    /// `/socket.io/`: see [`socketio`]. Its messages need what its connection keeps: [`socketio::Session`].
+    SocketIo(Arc<Rules>),
 }
 
 /// How publications are encoded: connections of the same kind share the same bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Encoding {
     /// See [`json`].
     Json,
@@ -59,41 +65,61 @@ pub enum Encoding {
     Raw,
     /// See [`msgpack`].
     Msgpack,
+    /// See [`socketio`]: of a connection that is in one channel.
+    SocketIo(Arc<Rules>),
+    /// Of one that is in several: its positions are told by themselves.
+    SocketIoTracked(Arc<Rules>),
 }
 
 impl Encoding {
-    /// Every encoding, in the order of [`Encoding::index`].
-    pub const ALL: [Self; 3] = [Self::Json, Self::Raw, Self::Msgpack];
+    /// How many there are.
+    pub const COUNT: usize = 5;
 
     /// A dense number, to index a table by.
-    pub const fn index(self) -> usize {
-        self as usize
+    pub const fn index(&self) -> usize {
+        match self {
+            Self::Json => 0,
+            Self::Raw => 1,
+            Self::Msgpack => 2,
+            Self::SocketIo(_) => 3,
+            Self::SocketIoTracked(_) => 4,
+        }
     }
 
     /// Whether a client can be told that it missed something, and stays.
-    pub const fn tells_gaps(self) -> bool {
+    pub const fn tells_gaps(&self) -> bool {
         match self {
-            Self::Json | Self::Msgpack => true,
+            Self::Json | Self::Msgpack | Self::SocketIo(_) | Self::SocketIoTracked(_) => true,
             Self::Raw => false,
         }
     }
 
     /// Writes anything that goes to a client.
-    pub fn encode(self, outgoing: &Outgoing, out: &mut dyn Messages) {
+    pub fn encode(&self, outgoing: &Outgoing, out: &mut dyn Messages) {
         match self {
             Self::Json => json::encode(outgoing, out),
             Self::Raw => raw::encode(outgoing, out),
             Self::Msgpack => msgpack::encode(outgoing, out),
+            Self::SocketIo(rules) | Self::SocketIoTracked(rules) => socketio::encode::encode(rules, outgoing, out),
         }
     }
 
-    /// Writes one publication of a live channel.
-    pub fn encode_publication(self, channel: &Channel, publication: &crate::Publication, out: &mut dyn Messages) {
-        match self {
-            Self::Json => json::encode_publication(channel, publication, out),
-            Self::Raw => raw::encode_payload(&publication.data, out),
-            Self::Msgpack => msgpack::encode_publication(channel, publication, out),
-        }
+    /// Writes one publication of a live channel; its offset counts in `epoch`.
+    pub fn encode_publication(
+        &self,
+        channel: &Channel,
+        epoch: Option<&Epoch>,
+        publication: &crate::Publication,
+        out: &mut dyn Messages,
+    ) {
+        let (rules, tracking) = match self {
+            Self::Json => return json::encode_publication(channel, publication, out),
+            Self::Raw => return raw::encode_payload(&publication.data, out),
+            Self::Msgpack => return msgpack::encode_publication(channel, publication, out),
+            Self::SocketIo(rules) => (rules, Tracking::Whole),
+            Self::SocketIoTracked(rules) => (rules, Tracking::Follows),
+        };
+        socketio::encode::encode_publication(rules, tracking, channel, epoch, publication, out);
     }
 }
 
@@ -109,6 +135,7 @@ impl Dialect {
             Self::Json => "json",
             Self::Raw(_) => "raw",
             Self::Msgpack => "msgpack",
+            Self::SocketIo(_) => "socketio",
         }
     }
 
@@ -118,15 +145,18 @@ impl Dialect {
             Self::Json => "gateway.v1.json",
             Self::Raw(_) => "gateway.v1.raw",
             Self::Msgpack => "gateway.v1.msgpack",
+            // Its clients offer none.
+            Self::SocketIo(_) => "",
         }
     }
 
     /// How this dialect's publications are encoded.
-    pub const fn encoding(&self) -> Encoding {
+    pub fn encoding(&self) -> Encoding {
         match self {
             Self::Json => Encoding::Json,
             Self::Raw(_) => Encoding::Raw,
             Self::Msgpack => Encoding::Msgpack,
+            Self::SocketIo(rules) => Encoding::SocketIo(rules.clone()),
         }
     }
 
@@ -136,6 +166,8 @@ impl Dialect {
             Self::Json => json::decode(message, each),
             Self::Raw(raw) => each(Ok(raw.decode(message))),
             Self::Msgpack => msgpack::decode(message, each),
+            // One message may be a part of what is asked: its connection keeps the others.
+            Self::SocketIo(_) => {}
         }
     }
 }

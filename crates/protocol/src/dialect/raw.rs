@@ -3,7 +3,7 @@
 //! There is no room for answers: replies are dropped, and what would be a refusal or a gap is a close with its code.
 
 use super::{Incoming, Messages};
-use crate::{Channel, CloseCode, Command, Content, ErrorCode, Outgoing, Payload, Publish, Push, Request};
+use crate::{Channel, CloseCode, Command, Content, ErrorCode, Outgoing, Payload, Publish, Push, Request, Since};
 use bytes::Bytes;
 
 /// What a raw connection was opened with.
@@ -13,6 +13,44 @@ pub struct Raw {
     pub channel: Channel,
     /// Whether the sender gets its own messages (`?echo=1`).
     pub echo: bool,
+    /// What of the channel's history it gets first.
+    pub past: Option<Past>,
+}
+
+/// What of the channel's history a raw connection gets before anything else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Past {
+    /// `?since=<offset>` or `?since=<epoch>:<offset>`: everything after that, or nothing at all. After 0, everything kept.
+    Since(Since),
+    /// `?last=<number>`: so many of the newest, or what is kept of them.
+    Last(u64),
+}
+
+impl Past {
+    /// The value of a `since`.
+    pub fn since(value: &str) -> Option<Self> {
+        let (epoch, offset) = match value.rsplit_once(':') {
+            Some(("", _)) => return None,
+            Some((epoch, offset)) => (Some(epoch.into()), offset),
+            None => (None, value),
+        };
+        Some(Self::Since(Since { epoch, offset: number(offset)? }))
+    }
+
+    /// The value of a `last`.
+    pub fn last(value: &str) -> Option<Self> {
+        number(value).map(Self::Last)
+    }
+
+    /// Whether what is no longer there was not asked for.
+    pub fn is_what_is_kept(&self) -> bool {
+        matches!(self, Self::Last(_) | Self::Since(Since { epoch: None, offset: 0 }))
+    }
+}
+
+/// Digits alone: Rust would also read a plus.
+fn number(digits: &str) -> Option<u64> {
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
 }
 
 impl Raw {

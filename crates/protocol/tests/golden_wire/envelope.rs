@@ -6,6 +6,7 @@ use bytes::Bytes;
 use protocol::envelope::{
     Envelope, Membership, decode_record, encode_membership, encode_publications, encode_record, encode_renewed,
 };
+use protocol::forward::{Ask, Request, Response};
 use protocol::order::Whom;
 use protocol::{Cause, Channel, CloseCode, Epoch, Order, Origin, Payload, Publication};
 
@@ -23,6 +24,8 @@ golden_files! { BetweenNodes:
     OnTopic(Envelope::Renewed) => "envelope-renewed.hex",
     ToNode(Order::Message { .. }) => "order-message.hex",
     ToNode(Order::Answer { .. }) => "order-answer.hex",
+    ToNode(Order::Request { .. }) => "order-request.hex",
+    ToNode(Order::Response { .. }) => "order-response.hex",
     ToNode(Order::Disconnect { .. }) => "order-disconnect.hex",
     ToNode(Order::Revoked) => "order-revoked.hex",
     ToNode(Order::Prove { .. }) => "order-prove.hex",
@@ -61,6 +64,7 @@ fn samples() -> Vec<BetweenNodes> {
     let order = |connection, ticket, answer_to: &str, message| {
         ToNode(Order::Message { connection, ticket, answer_to: answer_to.into(), message })
     };
+    let poll = Request { ask: Ask::Poll, secret: [0xab; 16], token: Some("t".into()), body: Bytes::from_static(b"x1") };
     let disconnect = |whom, code| ToNode(Order::Disconnect { whom, code });
     vec![
         positioned(1, vec![hello()]),
@@ -78,6 +82,11 @@ fn samples() -> Vec<BetweenNodes> {
         order(u64::MAX, 0, "n1.a", bare(binary())),
         ToNode(Order::Answer { ticket: 9, delivered: true }),
         ToNode(Order::Answer { ticket: 9, delivered: false }),
+        ToNode(Order::Request { connection: 7, ticket: 9, answer_to: "n2.c".into(), request: poll.encode() }),
+        ToNode(Order::Response {
+            ticket: 9,
+            response: Response { status: 200, body: Bytes::from_static(b"2") }.encode(),
+        }),
         disconnect(Whom::Connection(7), CloseCode::Replaced),
         disconnect(Whom::User("ann".into()), CloseCode::Disconnected),
         disconnect(Whom::Channel(Channel::new("chat").unwrap()), CloseCode::Reset),

@@ -13,3 +13,4 @@ mod msgpack;
 mod outgoing;
 mod raw;
 mod samples;
+mod socketio;

@@ -66,7 +66,7 @@ fn the_commands_of_an_array_are_read_in_order() {
 fn a_live_publication_is_written_like_any_other() {
     for publication in outgoing::publications() {
         let mut live = Recorder::default();
-        Encoding::Msgpack.encode_publication(&chat(), &publication, &mut live);
+        Encoding::Msgpack.encode_publication(&chat(), None, &publication, &mut live);
         let push = Outgoing::Push(Push::Publication { channel: chat(), publication });
         assert_eq!(live.0, [Written::Binary(msgpack(&push))]);
     }

@@ -136,7 +136,12 @@ fn pushes() -> Vec<Outgoing> {
         let from = range.map(|(from, _)| from);
         Push::Gap { channel: chat(), from, to: range.map(|(_, to)| to).or(to), epoch: epoch.map(Into::into) }
     };
-    let message = |from: Origin, data, event: Option<&str>| Push::Message { from, data, event: event.map(Into::into) };
+    let message = |from: Origin, data, event: Option<&str>| Push::Message {
+        from,
+        data,
+        event: event.map(Into::into),
+        time_ms: 7,
+    };
     samples.extend([
         join(member("ann", 1, Some("{\"name\":\"Ann\"}"))),
         join(member("n1.a.7", 1, None)),
@@ -207,7 +212,7 @@ fn the_samples_hold_every_error_code_and_every_cause() {
 fn a_live_publication_is_written_like_any_other() {
     for publication in publications() {
         let mut live = Recorder::default();
-        Encoding::Json.encode_publication(&chat(), &publication, &mut live);
+        Encoding::Json.encode_publication(&chat(), None, &publication, &mut live);
         let push = Outgoing::Push(Push::Publication { channel: chat(), publication });
         assert_eq!(live.0, [Written::Text(json(&push))]);
     }

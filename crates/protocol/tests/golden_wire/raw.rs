@@ -2,17 +2,19 @@
 
 use crate::samples::{anonymous, binary, chat, full, member, place, text};
 use crate::transport::{Recorder, Written, written};
-use protocol::dialect::raw::Raw;
+use protocol::dialect::raw::{Past, Raw};
 use protocol::dialect::{Dialect, Encoding, Incoming};
 use protocol::{
-    CloseCode, Command, ErrorCode, Outgoing, Payload, Publication, Publish, Push, Refusal, Reply, Request, Welcome,
+    CloseCode, Command, ErrorCode, Outgoing, Payload, Publication, Publish, Push, Refusal, Reply, Request, Since,
+    Welcome,
 };
 
 const ALL_BYTES: &[u8] = &[0x00, 0x0a, 0x7f, 0x80, 0xfe, 0xff];
 
 fn decode(echo: bool, message: Incoming<'_>) -> Vec<Request> {
     let mut requests = Vec::new();
-    Dialect::Raw(Raw { channel: chat(), echo }).decode(message, &mut |result| requests.push(result.unwrap()));
+    Dialect::Raw(Raw { channel: chat(), echo, past: None })
+        .decode(message, &mut |result| requests.push(result.unwrap()));
     requests
 }
 
@@ -22,7 +24,7 @@ fn published(echo: bool, data: Payload) -> Request {
 }
 
 fn raw(outgoing: &Outgoing) -> Vec<Written> {
-    written(Encoding::Raw, outgoing)
+    written(&Encoding::Raw, outgoing)
 }
 
 fn delivered(data: Payload) -> Vec<Written> {
@@ -70,14 +72,14 @@ fn a_live_publication_is_delivered_like_any_other() {
     for data in [text(), binary(), Payload::json("1")] {
         let mut live = Recorder::default();
         let publication = Publication { data: data.clone(), ..full() };
-        Encoding::Raw.encode_publication(&chat(), &publication, &mut live);
+        Encoding::Raw.encode_publication(&chat(), None, &publication, &mut live);
         assert_eq!(live.0, delivered(data));
     }
 }
 
 #[test]
 fn a_private_message_is_delivered_verbatim_too() {
-    let message = Push::Message { from: anonymous(), data: binary(), event: Some("whisper".into()) };
+    let message = Push::Message { from: anonymous(), data: binary(), event: Some("whisper".into()), time_ms: 7 };
     assert_eq!(raw(&Outgoing::Push(message)), [Written::Binary(binary().bytes.to_vec())]);
 }
 
@@ -132,4 +134,24 @@ fn everything_else_is_kept_from_a_client_that_has_no_words_for_it() {
     for reply in [published, Reply::Pong, Reply::Unsubscribed { channel: chat() }] {
         assert_eq!(raw(&Outgoing::Reply { id: 1, reply }), []);
     }
+}
+
+#[test]
+fn a_past_is_digits_behind_an_epoch_or_alone() {
+    let since = |epoch: Option<&str>, offset| Some(Past::Since(Since { epoch: epoch.map(Into::into), offset }));
+    assert_eq!(Past::since("0"), since(None, 0));
+    assert_eq!(Past::since("18446744073709551615"), since(None, u64::MAX));
+    assert_eq!(Past::since("k3Zq:41"), since(Some("k3Zq"), 41));
+    assert_eq!(Past::since("a:b:41"), since(Some("a:b"), 41));
+    assert_eq!(Past::last("50"), Some(Past::Last(50)));
+    for wrong in ["", "x", "-1", "+1", " 1", "1.0", ":1", "e:", "18446744073709551616"] {
+        assert_eq!((Past::since(wrong), Past::last(wrong)), (None, None), "{wrong:?}");
+    }
+}
+
+#[test]
+fn only_what_is_kept_is_asked_for_without_a_position() {
+    let asks_for_what_is_kept = |past: Option<Past>| past.unwrap().is_what_is_kept();
+    assert!(asks_for_what_is_kept(Past::since("0")) && asks_for_what_is_kept(Past::last("3")));
+    assert!(!asks_for_what_is_kept(Past::since("1")) && !asks_for_what_is_kept(Past::since("e:0")));
 }

@@ -40,6 +40,10 @@ fn any_order() -> impl Strategy<Value = Order> {
             Order::Message { connection, ticket, answer_to, message: Publication { offset: None, ..message } }
         }),
         any::<(u64, bool)>().prop_map(|(ticket, delivered)| Order::Answer { ticket, delivered }),
+        (any::<(u64, u64)>(), word(), any::<Vec<u8>>()).prop_map(|((connection, ticket), answer_to, request)| {
+            Order::Request { connection, ticket, answer_to, request: request.into() }
+        }),
+        any::<(u64, Vec<u8>)>().prop_map(|(ticket, response)| Order::Response { ticket, response: response.into() }),
     ]
 }
 

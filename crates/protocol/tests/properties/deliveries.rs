@@ -96,7 +96,7 @@ proptest! {
         let mut expected = Map::from_iter([("type".into(), "message".into()), ("from".into(), origin(&from))]);
         opt("event", event.as_ref().map(text), &mut expected);
         payload(&data, &mut expected);
-        prop_assert_eq!(parsed(&Outgoing::Push(Push::Message { from, data, event })), Value::Object(expected));
+        prop_assert_eq!(parsed(&Outgoing::Push(Push::Message { from, data, event, time_ms: 7 })), Value::Object(expected));
     }
 
     #[test]
@@ -176,6 +176,6 @@ proptest! {
             Content::Json | Content::Text => Written::Text(String::from_utf8(bytes.to_vec()).unwrap()),
         };
         let push = Outgoing::Push(Push::Publication { channel, publication });
-        prop_assert_eq!(written(Encoding::Raw, &push), [expected]);
+        prop_assert_eq!(written(&Encoding::Raw, &push), [expected]);
     }
 }

@@ -9,4 +9,5 @@ mod between_nodes;
 mod deliveries;
 mod messages;
 mod msgpack;
+mod socketio;
 mod strategies;

@@ -127,6 +127,7 @@ fn any_push() -> impl Strategy<Value = Push> {
         (any_channel(), any::<(Option<u64>, Option<u64>)>(), option::of(word()))
             .prop_map(|(channel, (from, to), epoch)| Push::Gap { channel, from, to, epoch }),
         (any_origin(), any_payload(), option::of(word())).prop_map(|(from, data, event)| Push::Message {
+            time_ms: 7,
             from,
             data,
             event

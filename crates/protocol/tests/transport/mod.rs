@@ -42,7 +42,7 @@ impl Messages for Recorder {
 }
 
 /// What an encoding makes of one reply or push.
-pub(crate) fn written(encoding: Encoding, outgoing: &Outgoing) -> Vec<Written> {
+pub(crate) fn written(encoding: &Encoding, outgoing: &Outgoing) -> Vec<Written> {
     let mut recorder = Recorder::default();
     encoding.encode(outgoing, &mut recorder);
     recorder.0
@@ -51,7 +51,7 @@ pub(crate) fn written(encoding: Encoding, outgoing: &Outgoing) -> Vec<Written> {
 /// The one text message that the JSON dialect makes of a reply or push.
 #[allow(dead_code, reason = "each test binary uses what it needs")]
 pub(crate) fn json(outgoing: &Outgoing) -> String {
-    match written(Encoding::Json, outgoing).as_slice() {
+    match written(&Encoding::Json, outgoing).as_slice() {
         [Written::Text(text)] => text.clone(),
         other => panic!("one text message was to be written, not {other:?}"),
     }
@@ -68,7 +68,7 @@ pub(crate) fn read(text: &str) -> Vec<Result<Request, Malformed>> {
 /// The one binary message that the MessagePack dialect makes of a reply or push.
 #[allow(dead_code, reason = "each test binary uses what it needs")]
 pub(crate) fn msgpack(outgoing: &Outgoing) -> Vec<u8> {
-    match written(Encoding::Msgpack, outgoing).as_slice() {
+    match written(&Encoding::Msgpack, outgoing).as_slice() {
         [Written::Binary(bytes)] => bytes.clone(),
         other => panic!("one binary message was to be written, not {other:?}"),
     }

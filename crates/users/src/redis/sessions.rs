@@ -157,8 +157,10 @@ impl State {
 
     fn take(&mut self) -> Vec<Statement> {
         let count = self.statements.len().min(FLIGHT);
-        let flight: Vec<_> = self.statements.drain(..count).collect();
+        let mut flight: Vec<_> = self.statements.drain(..count).collect();
         self.claims -= flight.iter().filter(|statement| matches!(statement, Statement::Claim { .. })).count();
+        // Whoever has given up takes nobody's place.
+        flight.retain(|statement| !matches!(statement, Statement::Claim { answer, .. } if answer.is_closed()));
         flight
     }
 
@@ -420,5 +422,25 @@ impl Teller {
         if asker.send(answer).is_err() && is_granted {
             self.shared.state().release(user, connection);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_that_nobody_waits_for_any_more_is_not_made() {
+        let mut state = State::default();
+        let (ann, bob) = (Text::from("ann"), Text::from("bob"));
+        let waiting = state.claim(&ann, 1);
+        drop(state.claim(&bob, 2));
+        state.release(&bob, 2);
+        let flight = state.take();
+        assert!(matches!(
+            flight[..],
+            [Statement::Claim { connection: 1, .. }, Statement::Release { connection: 2, .. }]
+        ));
+        assert_eq!((state.claims, waiting.is_some()), (0, true));
     }
 }

@@ -77,6 +77,23 @@ fn every_point_is_found_where_it_is_wrong() {
         ("limits.connections_per_address", &["limits.connections_per_address="], Warning),
         ("send.access", &["send.access=anyone"], Failure),
         ("send.access", &["send.access=granted"], Good),
+        ("auth.anonymous", &["auth.anonymous=true", "hooks.connect.url=http://[::1]:1/"], Warning),
+        (
+            "auth.anonymous",
+            &["auth.anonymous=true", "hooks.connect.url=http://[::1]:1/", "hooks.connect.on_failure=allow"],
+            Failure,
+        ),
+        ("hooks (url)", &["hooks.connect.url=http://backend/"], Warning),
+        ("hooks (url)", &["hooks.connect.url=https://backend/"], Good),
+        ("hooks (url)", &["hooks.connect.url=http://127.0.0.1/"], Good),
+        ("hooks.secret", &["hooks.connect.url=https://backend/"], Warning),
+        ("hooks.secret", &["hooks.connect.url=https://backend/", "hooks.secret=s3cret"], Good),
+        ("hooks.on_failure", &["hooks.connect.url=https://backend/", "hooks.on_failure=allow"], Warning),
+        ("hooks.on_failure", &["hooks.connect.url=https://backend/"], Good),
+        ("webhooks.url", &["webhooks.url=http://backend/"], Warning),
+        ("webhooks.url", &["webhooks.url=https://backend/"], Good),
+        ("webhooks.secret", &["webhooks.url=https://backend/"], Warning),
+        ("webhooks.secret", &["webhooks.url=https://backend/", "webhooks.secret=s3cret"], Good),
     ] {
         assert_eq!(verdict(key, settings), expected, "{key} with {settings:?}");
     }
@@ -108,7 +125,7 @@ fn the_list_is_for_people_and_holds_no_secret() {
     let text = checklist(&findings(NAMESPACE, &["auth.hmac_secret=s3cret", "redis.url=redis://:s3cret@redis"]));
     assert!(text.contains("  ✗ auth.hmac_secret "), "{text}");
     assert!(text.contains("→ at least 32 random bytes"), "{text}");
-    assert!(text.ends_with("\n2 wrong (✗), 0 to think about (!), 16 good (✓)\n"), "{text}");
+    assert!(text.ends_with("\n2 wrong (✗), 0 to think about (!), 21 good (✓)\n"), "{text}");
     assert!(!text.contains("s3cret"), "{text}");
 }
 

@@ -1,6 +1,6 @@
 /**
- * The chat of a gateway that asks for tokens: `node pages/login.js <gateway program> [directory for screenshots]`. The gateway
- * is started here with a secret of its own, and `gateway token` mints what people log in with.
+ * The chat and the drawing board of a gateway that asks for tokens: `node pages/login.js <gateway program> [directory for
+ * screenshots]`. The gateway is started here with a secret of its own, and `gateway token` mints what people log in with.
  */
 
 import assert from "node:assert/strict";
@@ -67,7 +67,25 @@ try {
   await reads(page, "#my-name", "Ann of the token");
   if (shots !== undefined) await page.screenshot({ path: join(shots, "logged-in.png") });
   assert.deepEqual(faults, []);
-  console.log("ok  the chat asks for a token, refuses a wrong one, and takes one of `gateway token`");
+
+  // The board has no token of its own: the two pages share it, in one tab.
+  await page.goto(`${url}/draw`);
+  await reads(page, "#status", /^connected to /);
+  await reads(page, "#users", "1");
+  const stranger = await open(browser, `${url}/draw`);
+  await stranger.page.locator("#name").fill("Ben");
+  await stranger.page.keyboard.press("Enter");
+  await stranger.page.waitForSelector("#settings[open] #token-details[open]");
+  await reads(stranger.page, "#status", /^not connected/);
+  await stranger.page.locator("#token").fill("no token at all");
+  await stranger.page.keyboard.press("Enter");
+  await stranger.page.waitForSelector("#settings[open]");
+  await stranger.page.locator("#token").fill(token("--user", "ben"));
+  await stranger.page.keyboard.press("Enter");
+  await reads(stranger.page, "#status", /^connected to /);
+  await reads(page, "#users", "2");
+  assert.deepEqual([...faults, ...stranger.faults], []);
+  console.log("ok  the chat and the board ask for a token, refuse a wrong one, and take one of `gateway token`");
 } finally {
   await browser?.close();
   gateway.kill("SIGTERM");

@@ -115,7 +115,20 @@ fn command<'a, V: Written<'a>>(fields: &Fields<V>) -> Result<Command, String> {
     let Some(kind) = fields::text(fields.kind, "type")? else {
         return Err(format!("a command has a `type`: one of {TYPES}"));
     };
-    Ok(match &*kind {
+    command_of_kind(&kind, fields)
+}
+
+/// A command whose type is said elsewhere, of the object that holds its fields.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn command_of(kind: &str, object: &str) -> Result<Command, String> {
+    let fields = serde_json::from_str::<Fields<&RawValue>>(object).map_err(|error| describe(&error))?;
+    command_of_kind(kind, &fields)
+}
+
+fn command_of_kind<'a, V: Written<'a>>(kind: &str, fields: &Fields<V>) -> Result<Command, String> {
+    Ok(match kind {
         "auth" => Command::Auth { token: fields::required(fields.token, "auth", "token")? },
         "subscribe" => Command::Subscribe(Subscribe {
             channel: fields.channel("subscribe")?,

@@ -19,6 +19,28 @@ pub fn encode_publication(channel: &Channel, publication: &Publication, out: &mu
     out.text(&mut |buffer| write_publication::<Json>(buffer, channel, publication));
 }
 
+/// A reply as an object with `"status":"ok"` in place of an id, for dialects that number their answers elsewhere.
+pub fn write_ok_reply(buffer: &mut Vec<u8>, reply: &Reply) {
+    write_reply_begun(buffer, reply, &|buffer, kind| {
+        Object::<Json>::begin(buffer).string("status", "ok").string("type", kind)
+    });
+}
+
+/// The fields of a refusal, without braces.
+pub fn write_error_fields(buffer: &mut Vec<u8>, refusal: &Refusal) {
+    let _ = Object::<Json>::fields_of(buffer).refusal(refusal);
+}
+
+/// A `member` with its name, without braces around.
+pub fn write_member(buffer: &mut Vec<u8>, member: &Member) {
+    let _ = Object::<Json>::fields_of(buffer).object("member", |o| o.member(member));
+}
+
+/// A JSON string.
+pub fn write_string(buffer: &mut Vec<u8>, text: &str) {
+    <Json as Notation>::string(buffer, text);
+}
+
 /// How values are written. The objects are the same in all notations.
 pub(in crate::dialect) trait Notation: Sized {
     /// The begin of an object.
@@ -60,7 +82,14 @@ pub(in crate::dialect) fn write_publication<N: Notation>(buffer: &mut Vec<u8>, c
 }
 
 fn write_reply<N: Notation>(buffer: &mut Vec<u8>, id: u64, reply: &Reply) {
-    let start = |buffer, kind| Object::<N>::of(buffer, kind).number("id", id);
+    write_reply_begun(buffer, reply, &|buffer, kind| Object::<N>::of(buffer, kind).number("id", id));
+}
+
+fn write_reply_begun<N: Notation>(
+    buffer: &mut Vec<u8>,
+    reply: &Reply,
+    start: &dyn for<'a> Fn(&'a mut Vec<u8>, &str) -> Object<'a, N>,
+) {
     match reply {
         Reply::Authed { user, expires_in } => start(buffer, "authed")
             .string("user", user)
@@ -88,13 +117,7 @@ fn write_reply<N: Notation>(buffer: &mut Vec<u8>, id: u64, reply: &Reply) {
 }
 
 fn write_refusal<N: Notation>(buffer: &mut Vec<u8>, id: Option<u64>, refusal: &Refusal) {
-    Object::<N>::of(buffer, "error")
-        .optional(id, |o, id| o.number("id", id))
-        .string("code", refusal.code.as_str())
-        .string("message", &refusal.message)
-        .boolean("temporary", refusal.code.temporary())
-        .optional(refusal.retry_after_ms, |o, ms| o.number("retry_after_ms", ms))
-        .end();
+    Object::<N>::of(buffer, "error").optional(id, |o, id| o.number("id", id)).refusal(refusal).end();
 }
 
 fn write_push<N: Notation>(buffer: &mut Vec<u8>, push: &Push) {
@@ -115,7 +138,7 @@ fn write_push<N: Notation>(buffer: &mut Vec<u8>, push: &Push) {
             .optional(*from, |o, from| o.number("from", from))
             .optional(*to, |o, to| o.number("to", to))
             .optional(epoch.as_ref(), |o, epoch| o.string("epoch", epoch)),
-        Push::Message { from, data, event } => Object::<N>::of(buffer, "message")
+        Push::Message { from, data, event, time_ms: _ } => Object::<N>::of(buffer, "message")
             .origin(from)
             .optional(event.as_ref(), |o, event| o.string("event", event))
             .payload(data),
@@ -153,6 +176,12 @@ impl<'a, N: Notation> Object<'a, N> {
     /// Begins an object with its `type`.
     fn of(buffer: &'a mut Vec<u8>, kind: &str) -> Self {
         Self::begin(buffer).string("type", kind)
+    }
+
+    /// Fields without the braces around them.
+    fn fields_of(buffer: &'a mut Vec<u8>) -> Self {
+        let start = buffer.len();
+        Self { buffer, start, fields: 0, notation: PhantomData }
     }
 
     fn begin(buffer: &'a mut Vec<u8>) -> Self {
@@ -252,6 +281,13 @@ impl<'a, N: Notation> Object<'a, N> {
             Content::Text => self.string("data", std::str::from_utf8(&data.bytes).unwrap_or_default()),
             Content::Binary => N::binary(self, &data.bytes),
         }
+    }
+
+    fn refusal(self, refusal: &Refusal) -> Self {
+        self.string("code", refusal.code.as_str())
+            .string("message", &refusal.message)
+            .boolean("temporary", refusal.code.temporary())
+            .optional(refusal.retry_after_ms, |o, ms| o.number("retry_after_ms", ms))
     }
 
     fn member(self, member: &Member) -> Self {

@@ -6,8 +6,8 @@ mod fields;
 mod notation;
 mod readable;
 
-pub use decode::{DEFAULT_HISTORY_LIMIT, MAX_BATCH, decode};
-pub use encode::{encode, encode_publication};
+pub use decode::{DEFAULT_HISTORY_LIMIT, MAX_BATCH, command_of, decode};
+pub use encode::{encode, encode_publication, write_error_fields, write_member, write_ok_reply, write_string};
 pub use fields::MAX_NAME_BYTES;
 
 pub(super) use decode::{OnlyId, malformed, request};
