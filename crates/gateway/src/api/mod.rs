@@ -1,6 +1,6 @@
 //! The server API for backends: publishes, reads and administers without a WebSocket, by a key.
 //!
-//! The key is the permission: namespaces' rules of access (`subscribe`, `publish`, `read_…`, `roles`) do not hold here;
+//! The key is the permission: namespaces' rules of access (`subscribe`, `publish`, `read_…`, `roles`) and rates do not hold here;
 //! those about data (`events`, `schema`, `max_message`, what history and state keep) do.
 
 mod channels;
@@ -13,6 +13,7 @@ mod openapi;
 mod presence;
 mod problem;
 mod publish;
+mod publishing;
 mod routes;
 mod values;
 

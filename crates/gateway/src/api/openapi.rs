@@ -68,7 +68,7 @@ fn document(routes: &[Route]) -> Value {
 
 /// What holds for every path.
 const DESCRIPTION: &str = "Any node answers for the whole cluster. The key is the permission: what namespaces say of \
-    access does not hold here; what they say of data does (`events`, `schema`, `max_message`, `history`, `state`). Problems \
+    access and rates does not hold here; what they say of data does (`events`, `schema`, `max_message`, `history`, `state`). Problems \
     are RFC 9457 (`application/problem+json`), with a `code` for programs; 429 and 503 say in `Retry-After` when to come \
     back.";
 

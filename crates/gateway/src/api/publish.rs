@@ -3,19 +3,17 @@
 use super::endpoint::{Done, Endpoint, Object};
 use super::keys::Scope;
 use super::problem::{Code, Problem};
+use super::publishing::{What, carry_out, problem};
 use super::values::{self, Outcome};
-use crate::commands::check_publication;
-use crate::local::unix_ms;
 use crate::node::Node;
 use broker::PublishError;
 use http::{Method, StatusCode};
-use protocol::{Channel, ErrorCode, Payload, Position, Publication, Refusal, Text};
+use protocol::{Channel, ErrorCode, Position, Refusal};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::HashSet;
 use std::sync::Arc;
-use tokio::time::Instant;
 
 /// The most channels of a broadcast, and publications of a batch: Redis takes so many appends in about 3 ms.
 const COUNT_MAX: usize = 1000;
@@ -198,7 +196,7 @@ impl Endpoint for Batch {
             let at = |problem: Problem| problem.at(&format!("publications[{index}]"));
             let channel = values::channel(&one.channel).map_err(at)?;
             let key = one.key.or_else(|| header.as_ref().map(|header| format!("{header}/{index}")));
-            let key = named("key", key).map_err(at)?;
+            let key = values::named("key", key).map_err(at)?;
             batch.push(match What::new(&node, &one.data, one.event, one.retain, one.volatile) {
                 Err(problem) if problem.code == Code::Refused(ErrorCode::BadRequest) => return Err(at(problem)),
                 what => what.and_then(|what| what.to(&node, channel, key)),
@@ -210,68 +208,9 @@ impl Endpoint for Batch {
     }
 }
 
-/// What is published, wherever it goes.
-struct What {
-    data: Payload,
-    event: Option<String>,
-    retain: Option<String>,
-    volatile: bool,
-}
-
-impl What {
-    fn new(
-        node: &Node,
-        data: &RawValue,
-        event: Option<String>,
-        retain: Option<String>,
-        volatile: bool,
-    ) -> Result<Self, Problem> {
-        let max = node.config.worker.max_message_bytes;
-        if data.get().len() > max {
-            let detail = format!("`data` is larger than {max} bytes (limits.max_message)");
-            return Err(Problem::new(Code::Refused(ErrorCode::TooLarge), detail));
-        }
-        let data = values::payload(data)?;
-        Ok(Self { data, event: named("event", event)?, retain: named("retain", retain)?, volatile })
-    }
-
-    /// The same for a channel, if its namespace takes it.
-    fn to(&self, node: &Node, channel: Channel, key: Option<String>) -> Result<broker::Publish, Problem> {
-        let Some(namespace) = node.config.policy.namespace(&channel) else {
-            return Err(Refusal::new(ErrorCode::UnknownChannel, "no namespace takes this channel").into());
-        };
-        let publish = protocol::Publish {
-            channel,
-            data: self.data.clone(),
-            event: self.event.clone(),
-            key,
-            retain: self.retain.clone(),
-            volatile: self.volatile,
-            echo: true,
-        };
-        check_publication(namespace, &publish)?;
-        Ok(broker::Publish {
-            channel: publish.channel,
-            publication: Publication {
-                offset: None,
-                data: publish.data,
-                event: publish.event.map(Text::from),
-                retain: publish.retain.map(Text::from),
-                from: None,
-                time_ms: unix_ms(),
-                echo: true,
-                stamp: fastrand::u64(..),
-            },
-            retention: namespace.history.filter(|_| !self.volatile),
-            key: publish.key,
-            deadline: Instant::now() + node.config.worker.publish_deadline,
-        })
-    }
-}
-
 /// The key of the body, or of the header.
 fn one_key(body: Option<String>, header: Option<String>) -> Result<Option<String>, Problem> {
-    match (named("key", body)?, header) {
+    match (values::named("key", body)?, header) {
         (Some(body), Some(header)) if body != header => {
             Err(Problem::bad_request("`key` and the header `Idempotency-Key` are not the same: keep one"))
         }
@@ -279,58 +218,11 @@ fn one_key(body: Option<String>, header: Option<String>) -> Result<Option<String
     }
 }
 
-fn named(field: &str, text: Option<String>) -> Result<Option<String>, Problem> {
-    text.map(|text| values::name(field, text)).transpose()
-}
-
 fn check_count(field: &str, count: usize) -> Result<(), Problem> {
     if (1..=COUNT_MAX).contains(&count) {
         return Ok(());
     }
     Err(Problem::bad_request(format!("`{field}` holds 1 to {COUNT_MAX}, and not {count}")))
-}
-
-/// Publishes those that may be, as one batch; outcomes in the order of all.
-async fn carry_out(
-    node: &Node,
-    asked: Vec<Result<broker::Publish, Problem>>,
-) -> Vec<Result<Option<Position>, Problem>> {
-    let mut batch = Vec::with_capacity(asked.len());
-    let mut refused = Vec::with_capacity(asked.len());
-    for publish in asked {
-        match publish {
-            Ok(publish) => {
-                batch.push(publish);
-                refused.push(None);
-            }
-            Err(problem) => refused.push(Some(problem)),
-        }
-    }
-    let mut published = node.broker.publish(batch).await.into_iter();
-    let outcome = |refused: Option<Problem>| match refused {
-        Some(problem) => Err(problem),
-        None => published.next().unwrap_or(Err(PublishError::UnknownOutcome)).map_err(problem),
-    };
-    let outcomes: Vec<_> = refused.into_iter().map(outcome).collect();
-    for outcome in &outcomes {
-        let code = outcome.as_ref().err().map_or("ok", |problem| problem.code.as_str());
-        node.metrics.api_publications.with_label_values(&[code]).inc();
-    }
-    outcomes
-}
-
-fn problem(error: PublishError) -> Problem {
-    match error {
-        PublishError::Unavailable => Refusal::unavailable().into(),
-        PublishError::UnknownOutcome => {
-            let message =
-                "Redis did not answer in time: it may or may not have been published; repeat with the same `key`";
-            Refusal::new(ErrorCode::UnknownOutcome, message).into()
-        }
-        PublishError::StateFull => {
-            Refusal::new(ErrorCode::LimitExceeded, "the channel's state has no room for this `retain`").into()
-        }
-    }
 }
 
 /// Answers for several. Where Redis took none, that is the answer: whoever only looks at the status comes back.

@@ -22,6 +22,11 @@ pub(super) fn name(field: &str, text: String) -> Result<String, Problem> {
     Ok(text)
 }
 
+/// The same where there may be none.
+pub(super) fn named(field: &str, text: Option<String>) -> Result<Option<String>, Problem> {
+    text.map(|text| name(field, text)).transpose()
+}
+
 /// A payload, byte for byte as it was written.
 pub(super) fn payload(data: &RawValue) -> Result<Payload, Problem> {
     check_readable(data.get()).map_err(|wrong| Problem::bad_request(format!("`data` {wrong}")))?;
