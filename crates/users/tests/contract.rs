@@ -70,8 +70,11 @@ async fn a_user_s_tokens_are_revoked_by_their_age(f: Fixture) {
     assert!(!two.refuses("ann", None, Some(500)) && !two.refuses("bob", None, Some(1)));
     one.revoke(before("ann", 400)).await.unwrap();
     one.revoke(before("ann", 600)).await.unwrap();
-    two.hears_news().await;
-    assert!(two.refuses("ann", None, Some(599)), "the later moment counts");
+    // The earlier moment may be news of its own.
+    while !two.refuses("ann", None, Some(599)) {
+        two.hears_news().await;
+    }
+    assert!(!two.refuses("ann", None, Some(600)), "the later moment counts");
 }
 
 async fn news_are_told_once(f: Fixture) {
