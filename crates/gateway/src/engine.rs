@@ -32,6 +32,8 @@ pub struct Engine {
     pub secret: Secret,
     /// The id by which others know its sockets, where that is of a connection that was before this one.
     pub alias: Option<Text>,
+    /// Its client has been told an id.
+    pub has_told_id: bool,
     /// While it polls.
     pub polling: Option<Box<Polling>>,
     /// Where its sockets are in their channels has changed, and has yet to be said.
@@ -79,6 +81,7 @@ impl Engine {
             session: Session::default(),
             secret,
             alias: None,
+            has_told_id: false,
             polling: None,
             positions_due: false,
             #[cfg(feature = "echo")]

@@ -118,6 +118,9 @@ fn enter(local: &Rc<Local>, connection: &Rc<Connection>, namespace: u8, shown: &
 fn let_in(local: &Rc<Local>, connection: &Rc<Connection>, namespace: u8, recovered: Option<String>) {
     let Some(rules) = rules(connection) else { return };
     let sid = local.public_id(connection);
+    if let Some(engine) = &mut connection.state.borrow_mut().engine {
+        engine.has_told_id = true;
+    }
     let is_recovered = recovered.is_some();
     let user = connection.state.borrow().session.identity.as_ref().map(|identity| identity.user.clone());
     let pid = recovered.or_else(|| {

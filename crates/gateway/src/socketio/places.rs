@@ -30,18 +30,24 @@ pub(super) async fn recover(
     let user = connection.state.borrow().session.identity.as_ref().map(|identity| identity.user.clone());
     let Some(sid) = secrets::sid_of(key, pid, user.as_deref()) else { return false };
     if has_other_id(local, connection, &sid) {
+        tracing::debug!("not recovered: its client has been told another id already");
         return false;
     }
     for (channel, position) in &places {
         let Some(position) = position else { continue };
         let whole = timeout(CHECK_TIMEOUT, is_whole(local, channel, position)).await;
         if !whole.unwrap_or(false) {
+            tracing::debug!(%channel, "not recovered: the log does not hold all that was missed, or cannot be read");
             return false;
         }
     }
     // It may have been this one all along: out of the namespace and in again, or another namespace came first.
     if *local.public_id(connection) != *sid {
-        supersede(local, &sid).await;
+        supersede(local, connection, &sid).await;
+        // Meanwhile.
+        if connection.has_ended() || has_other_id(local, connection, &sid) {
+            return false;
+        }
         take_id(local, connection, &sid);
     }
     go_on(local, connection, namespace, places).await;
@@ -62,14 +68,10 @@ pub async fn go_on(local: &Rc<Local>, connection: &Rc<Connection>, namespace: u8
     }
 }
 
-/// Whether it goes by another id already, which somebody may have been told.
+/// Whether its client has been told another id already, in another namespace.
 fn has_other_id(local: &Local, connection: &Connection, sid: &str) -> bool {
-    let state = connection.state.borrow();
-    let Some(engine) = &state.engine else { return true };
-    let has_entered = engine.session.namespaces().count() > 1;
-    drop(state);
-    let id = local.public_id(connection);
-    has_entered && *id != *sid
+    let has_told = connection.state.borrow().engine.as_ref().is_none_or(|engine| engine.has_told_id);
+    has_told && *local.public_id(connection) != *sid
 }
 
 /// Whether the log holds everything after a position.
@@ -83,10 +85,12 @@ async fn is_whole(local: &Local, channel: &Channel, position: &Position) -> bool
 }
 
 /// Ends the connection that went by this id before, if it has not noticed by itself that its client is gone.
-async fn supersede(local: &Rc<Local>, sid: &str) {
+async fn supersede(local: &Rc<Local>, connection: &Connection, sid: &str) {
     let noted = local.node.broker.note(&alias_note(sid), Note::Read);
     let noted = timeout(CHECK_TIMEOUT, noted).await.ok().and_then(Result::ok).flatten();
-    for id in noted.iter().map(String::as_str).chain([sid]) {
+    // Its namespaces recover side by side: one of them may have taken the id for it.
+    let own = local.client_id(connection);
+    for id in noted.iter().map(String::as_str).chain([sid]).filter(|id| **id != *own) {
         if let Some((node, number)) = parse_client_id(id) {
             let call = Call { ask: CallAsk::Supersede, secret: [0; 16], token: None, body: bytes::Bytes::new() };
             calls::tell(local, node, number, &call).await;

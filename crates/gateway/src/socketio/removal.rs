@@ -129,6 +129,7 @@ pub fn go_on(local: &Rc<Local>, connection: &Rc<Connection>, moved: &Moved) {
     let Some(rules) = rules(connection) else { return };
     if let Some(engine) = &mut connection.state.borrow_mut().engine {
         moved.namespaces.iter().filter_map(|name| rules.namespace(name)).for_each(|n| engine.session.enter(n));
+        engine.has_told_id = !moved.namespaces.is_empty();
     }
     places::take_id(local, connection, &moved.sid);
     local.send_frames(connection, &moved.frames);
