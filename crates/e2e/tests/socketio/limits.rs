@@ -3,6 +3,7 @@
 use super::wire::{OPEN, Session, Stream, ask};
 use e2e::{Backend, Cluster};
 
+/// Packets that announce very many attachments were gathered without end elsewhere (CVE-2026-33151).
 #[tokio::test(flavor = "multi_thread")]
 async fn payloads_and_packets_have_bounds() {
     let cluster = Cluster::start(2, Backend::Memory).await;

@@ -67,6 +67,7 @@ async fn a_poll_whose_client_has_gone_ends_its_session_whichever_node_had_it(bac
     }
 }
 
+/// A reset in the middle of a handshake ended a server's whole process elsewhere (CVE-2022-41940).
 async fn streams_that_break_anywhere_harm_nobody(backend: Backend) {
     let cluster = Cluster::start(2, backend).await;
     let bystander = Session::entered(&cluster, 0, "").await;
