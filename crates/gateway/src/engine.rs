@@ -70,6 +70,8 @@ pub struct Polling {
     pub upgrading_since: Option<Instant>,
     /// It is about to go on elsewhere: nothing further is taken.
     pub is_moving: bool,
+    /// Its client has ended it while no poll waited: one that was sent beside that is still on its way, and is answered.
+    pub owes_goodbye: bool,
     /// The last answer by its poll's mark: a proxy that lost it on the way asks again.
     pub last: Option<(Bytes, Bytes)>,
 }

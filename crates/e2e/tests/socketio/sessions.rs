@@ -28,6 +28,9 @@ async fn any_node_takes_any_request(backend: Backend) {
     let (packet, ()) = tokio::join!(polled, said);
     assert!(packet.contains("\"message\":\"hi\",\"room\":\"lobby\""), "{packet}");
     assert_eq!(session.post(&cluster, 1, "1").await.status, 200);
+    // One that was sent beside the end, and came after it.
+    let beside = session.poll(&cluster, 2).await;
+    assert_eq!((beside.status, beside.body.as_str()), (200, "6"));
     assert_eq!(session.poll(&cluster, 2).await.status, 400);
 }
 

@@ -13,6 +13,8 @@ use crate::commands;
 use crate::local::Local;
 use crate::local::connection::Connection;
 use crate::local::ending::Parting;
+use crate::local::timers::ticks;
+use crate::pipe::Release;
 use crate::websocket::Frames;
 use protocol::dialect::socketio::engine::{self, Open, Packet};
 use protocol::dialect::socketio::{Act, Rules, Violation, connect_error, events};
@@ -20,6 +22,10 @@ use protocol::dialect::{Dialect, Incoming, Messages};
 use protocol::{Channel, CloseCode, ErrorCode, Refusal, Request};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a session that its client has ended waits for a poll that was sent beside that, perhaps by way of another node.
+const LAST_POLL: Duration = Duration::from_millis(500);
 
 /// What is to be done about a packet; nothing of it is borrowed from the connection any more.
 enum Step {
@@ -202,15 +208,21 @@ fn leave(local: &Rc<Local>, connection: &Rc<Connection>, namespace: u8) {
 
 /// The client ends the session.
 fn end(local: &Rc<Local>, connection: &Rc<Connection>) {
+    let has_poll = connection.socket.pipe().map(|pipe| pipe.reader().is_some());
     if let Some(pipe) = connection.socket.pipe() {
-        pipe.release(crate::pipe::Release::Nothing);
+        pipe.release(Release::Nothing);
     }
-    let is_polling = connection.socket.pipe().is_some();
     local.close_answered(connection, Some(1000));
-    if is_polling {
+    match has_poll {
+        None => {}
         // There is nobody to wait for.
-        local.retire(connection);
-        connection.task.get().inspect(|task| task.abort());
+        Some(true) => polling::lose(local, connection),
+        Some(false) => {
+            if let Some(polling) = connection.state.borrow_mut().engine.as_mut().and_then(|it| it.polling.as_mut()) {
+                polling.owes_goodbye = true;
+            }
+            local.set_phase_end(connection, ticks(LAST_POLL));
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::websocket::ServerMessage;
 use bytes::Bytes;
 use protocol::CloseCode;
 use protocol::dialect::socketio::engine::{self, NOOP, Payload};
-use protocol::forward::{Request, Response};
+use protocol::forward::{Ask, Request, Response};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
@@ -64,7 +64,7 @@ fn ok(body: impl Into<Bytes>) -> Response {
 pub(super) fn find(local: &Local, number: u64, request: &Request) -> Result<Rc<Connection>, Answered> {
     let found = local.connections.borrow().get(&number).cloned();
     let connection = found.ok_or(Answered::UnknownSid)?;
-    let (shown, ended, has_mail) = {
+    let (shown, ended, has_mail, owes_goodbye) = {
         let state = connection.state.borrow();
         let engine = state.engine.as_ref().ok_or(Answered::UnknownSid)?;
         if !is_same(&engine.secret, &request.secret) {
@@ -74,11 +74,13 @@ pub(super) fn find(local: &Local, number: u64, request: &Request) -> Result<Rc<C
         if polling.is_moving {
             return Err(Answered::BadRequest);
         }
-        ((polling.token.clone(), polling.user.clone()), state.ended, !state.outbox.is_empty())
+        let owes_goodbye = polling.owes_goodbye && request.ask == Ask::Poll;
+        ((polling.token.clone(), polling.user.clone()), state.ended, !state.outbox.is_empty(), owes_goodbye)
     };
     match ended {
         None => {}
         // What it was sent away with is still to be heard.
+        Some(CloseCode::Normal) if owes_goodbye => {}
         Some(code) if code.code() >= 4000 && code != CloseCode::PingTimeout && has_mail => {}
         Some(_) => return Err(Answered::UnknownSid),
     }
@@ -119,7 +121,7 @@ impl Drop for Waiting<'_> {
 }
 
 /// Ends a session as if its stream had broken.
-fn lose(local: &Rc<Local>, connection: &Rc<Connection>) {
+pub(super) fn lose(local: &Rc<Local>, connection: &Rc<Connection>) {
     local.retire(connection);
     connection.task.get().inspect(|task| task.abort());
 }
@@ -134,6 +136,10 @@ pub(super) fn abandon(local: &Rc<Local>, connection: &Rc<Connection>, turn: u64)
 /// Waits for what the session has to say.
 pub(super) async fn poll(local: &Rc<Local>, connection: &Rc<Connection>, mark: &Bytes, turn: u64) -> Response {
     let Some(pipe) = connection.socket.pipe() else { return Answered::BadRequest.response() };
+    if with_polling(connection, |polling| polling.owes_goodbye) == Some(true) {
+        lose(local, connection);
+        return ok(NOOP);
+    }
     let last = with_polling(connection, |polling| polling.last.take()).flatten();
     if let Some((_, body)) = last.filter(|(of, _)| !mark.is_empty() && of == mark) {
         let repeated = body.clone();
