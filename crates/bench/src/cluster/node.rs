@@ -162,7 +162,18 @@ impl Node {
     }
 }
 
-/// An address that nobody listens on now.
+/// The lowest port that is tried: those below belong to well-known services.
+const PORT_FIRST: u16 = 10_000;
+
+/// How many ports are tried.
+const PORTS_TRIED: usize = 100;
+
+/// An address that nobody listens on now, on a port that the system gives to no outgoing connection: of the thousands that
+/// a scenario makes, one would sooner or later take it before the node does.
 pub(super) fn free_address() -> Result<SocketAddr, Fault> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let outgoing = range.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(32_768);
+    let ports = (0..PORTS_TRIED).filter(|_| outgoing > PORT_FIRST).map(|_| fastrand::u16(PORT_FIRST..outgoing));
+    let free = ports.chain([0]).find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
+    Ok(free.ok_or("no port is free on 127.0.0.1")?.local_addr()?)
 }
