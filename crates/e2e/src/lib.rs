@@ -21,7 +21,7 @@ pub use application::{Application, Asked, Say};
 pub use client::Client;
 pub use cluster::{Backend, Cluster, Plan};
 pub use connect::Connect;
-pub use http::{Answer, get, post};
+pub use http::{Answer, get, post, request};
 pub use issuer::{Issuer, Manner, Signer};
 pub use raw_socket::{End, RawSocket, handshake};
 pub use road::Road;

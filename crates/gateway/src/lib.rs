@@ -26,6 +26,7 @@ pub mod outbox;
 pub mod pattern;
 pub mod places;
 pub mod policy;
+pub mod requests;
 pub mod rule;
 pub mod schema;
 pub mod session;

@@ -57,7 +57,7 @@ pub(super) fn begin_with(
     if allow(Action::History).is_err() {
         subscribe.recover = None;
     }
-    if let Err(refusal) = opens(local, connection, &subscribe.channel) {
+    if let Err(refusal) = opens(local, &**connection, &subscribe.channel) {
         return local.refuse(connection, "subscribe", id, refusal);
     }
     let max = local.node.config.worker.channels_per_connection_max;

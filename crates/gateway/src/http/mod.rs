@@ -2,12 +2,16 @@
 
 mod address;
 mod arrival;
+mod body;
+mod caller;
 mod cors;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod handshake;
+mod native;
 mod origin;
 mod pages;
+mod plain;
 mod proxy_protocol;
 mod refusal;
 mod shown;
@@ -43,6 +47,9 @@ const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// How long one stream may speak HTTP, all its requests together.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long its last answer may take then.
+const LAST_ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// The most headers of a request.
 const MAX_HEADERS: usize = 64;
 
@@ -57,6 +64,8 @@ pub struct HttpConfig {
     pub proxy_protocol: bool,
     /// By when a request's head must have arrived, the handshake of TLS before it included.
     pub header_timeout: Duration,
+    /// Requests of clients that are answered at once.
+    pub requests_max: usize,
     /// Told to browsers over this node's own TLS: so long they come by HTTPS only.
     pub hsts: Duration,
 }
@@ -155,8 +164,15 @@ where
         .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
     // Ends with the upgrade, so it bounds only HTTP: a peer that keeps asking, or does not read the answers.
-    if let Ok(Err(error)) = timeout(HTTP_TIMEOUT, connection).await {
+    let mut ended = timeout(HTTP_TIMEOUT, connection.as_mut()).await;
+    if ended.is_err() {
+        // What has been asked is answered; after that the stream ends.
+        connection.as_mut().graceful_shutdown();
+        ended = timeout(LAST_ANSWER_TIMEOUT, connection).await;
+    }
+    if let Ok(Err(error)) = ended {
         // What a stranger's HTTP can do wrong has been answered by hyper; there is nobody else to tell.
         tracing::debug!(%error, "an HTTP connection ended badly");
     }
@@ -175,6 +191,7 @@ async fn route(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> 
         #[cfg(feature = "echo")]
         "/echo" => handshake::echo(visit, request).await,
         _ if path.starts_with("/raw/") => handshake::raw(visit, request).await,
+        _ if let Some(route) = plain::Route::of(path) => plain::serve(visit, request, route).await,
         _ => {
             let cors = Cors::of(&http.origins, request.headers(), visit.is_tls);
             cors.told(match *request.method() {

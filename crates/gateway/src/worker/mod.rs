@@ -17,6 +17,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 /// What connections may do and how long they may take.
 #[derive(Debug, Clone)]
@@ -58,6 +59,9 @@ pub struct WorkerConfig {
     /// A publication has its answer by then.
     pub publish_deadline: Duration,
 }
+
+/// How long a worker that stops waits for HTTP requests that are under way: longer than a publication may take by default.
+const REQUESTS_STOP_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// What a worker is started with.
 pub struct Start {
@@ -101,6 +105,10 @@ async fn run(start: Start) {
     };
     accepting.abort();
     steady::stop(&local, code).await;
+    // What was asked by plain HTTP is answered: those requests run on this thread.
+    if timeout(REQUESTS_STOP_TIMEOUT, local.node.requests.idle()).await.is_err() {
+        tracing::info!(worker = local.index, "some HTTP requests were not answered in time");
+    }
 }
 
 async fn tick(local: Rc<Local>) {
