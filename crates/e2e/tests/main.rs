@@ -16,6 +16,7 @@ mod malformed;
 mod msgpack;
 mod permission;
 mod pings;
+mod plain;
 mod presence;
 mod proxied;
 mod public_port;

@@ -30,6 +30,7 @@ pub mod pattern;
 pub mod pipe;
 pub mod places;
 pub mod policy;
+pub mod requests;
 pub mod rule;
 pub mod schema;
 pub mod session;

@@ -58,6 +58,8 @@ pub struct Metrics {
     pub tls_certificate_ends: IntGauge,
     /// HTTP requests refused before an upgrade, by status.
     pub http_refusals: IntCounterVec,
+    /// Requests of clients by plain HTTP, by route and status.
+    pub http_requests: IntCounterVec,
     /// Handshakes refused because too many came at once.
     pub admission_refusals: IntCounter,
     /// How many handshakes may be completed at this moment, when it is asked for.
@@ -168,6 +170,7 @@ impl Metrics {
             )?,
             tls_certificate_ends: r.gauge("tls_certificate_ends_seconds", "End of the certificate, since 1970")?,
             http_refusals: r.counters("http_refusals_total", "HTTP requests refused, by status", &["status"])?,
+            http_requests: r.counters("http_requests_total", "Clients' plain HTTP requests", &["route", "status"])?,
             admission_refusals: r.counter("admission_refusals_total", "Handshakes refused: too many at once")?,
             admission_free: r.gauge("admission_free", "Handshakes that may be completed at this moment")?,
             tokens: r.counters("tokens_total", "Tokens looked at, by outcome", &["outcome"])?,

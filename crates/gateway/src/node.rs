@@ -14,6 +14,7 @@ use crate::local::unix_ms;
 use crate::metrics::Metrics;
 use crate::outbound;
 use crate::places::{Most, Places};
+use crate::requests::Requests;
 use crate::shedding::{Mode, Shedding};
 use crate::webhooks::Webhooks;
 use broker::{Broker, Delivery, Health, Sink};
@@ -69,6 +70,8 @@ pub struct Node {
     pub handshakes: Option<Crowd<IpAddr>>,
     /// Commands by user, where they are limited.
     pub messages_per_user: Option<Crowd<Text>>,
+    /// What clients may do who have no connection.
+    pub requests: Requests,
     /// What all clients together may make this node hold.
     pub budget: Budget,
     /// What users may publish on all nodes together, where namespaces limit that.
@@ -135,6 +138,7 @@ impl Node {
         let places = Places::new(connections_max, most, shares.refusals);
         let handshakes = limits.handshakes_per_address.map(Crowd::new);
         let messages_per_user = limits.messages_per_user.map(Crowd::new);
+        let requests = Requests::new(config.http.requests_max, &limits.rates, config.hooks.http_memory);
         metrics.connections_max.set(i64::try_from(places.total()).unwrap_or(i64::MAX));
         let admission = Admission::new(config.admission_rate);
         let budget = Budget::new(limits.budget_bytes, config.workers);
@@ -157,6 +161,7 @@ impl Node {
             admission,
             handshakes,
             messages_per_user,
+            requests,
             budget,
             cluster_rates,
             metrics,
