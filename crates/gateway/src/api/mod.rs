@@ -4,6 +4,7 @@
 //! those about data (`events`, `schema`, `max_message`, what history and state keep) do.
 
 mod channels;
+mod connections;
 mod dismissals;
 mod endpoint;
 mod history;

@@ -45,9 +45,8 @@ fn any_order() -> impl Strategy<Value = Order> {
             Order::Request { connection, ticket, answer_to, request: request.into() }
         }),
         any::<(u64, Vec<u8>)>().prop_map(|(ticket, response)| Order::Response { ticket, response: response.into() }),
-        (any::<(u64, u16)>(), word(), word()).prop_map(|((ticket, limit), answer_to, user)| {
-            Order::Locate { ticket, limit, answer_to, user }
-        }),
+        (any::<(u64, u16)>(), word(), word())
+            .prop_map(|((ticket, limit), answer_to, user)| { Order::Locate { ticket, limit, answer_to, user } }),
         any::<(u64, Vec<u8>)>().prop_map(|(ticket, part)| Order::Located { ticket, part: part.into() }),
     ]
 }
