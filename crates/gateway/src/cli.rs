@@ -289,7 +289,7 @@ pub(crate) fn token(config: &Config, wish: Wish) -> ExitCode {
     match mint(secret, wish) {
         Ok(token) => output::say(&format!("{token}\n"), ExitCode::SUCCESS),
         Err(error) => {
-            output::complain(&error.to_string());
+            output::complain(&error);
             ExitCode::FAILURE
         }
     }
