@@ -134,6 +134,8 @@ pub struct Metrics {
     pub api_seconds: HistogramVec,
     /// Publications of backends, by outcome (`ok` or a code).
     pub api_publications: IntCounterVec,
+    /// Nodes that did not answer where a user is.
+    pub locate_unanswered: IntCounter,
     /// Socket.IO clients that asked to go on where they had been, by outcome.
     pub session_recoveries: IntCounterVec,
     /// How often limits were reached, by limit.
@@ -238,6 +240,8 @@ impl Metrics {
                 &["route"],
             )?,
             api_publications: r.counters("api_publications_total", "Publications of backends", &["outcome"])?,
+            locate_unanswered: r
+                .counter("locate_unanswered_total", "Nodes that did not tell in time where a user is")?,
             session_recoveries: r.counters_of(
                 "session_recoveries_total",
                 "Socket.IO clients that asked to go on where they had been",

@@ -257,8 +257,13 @@ impl Node {
 
     /// The connection id that clients see.
     pub fn client_id(&self, connection: u64) -> String {
-        format!("{}.{connection:016x}", self.name)
+        client_id(&self.name, connection)
     }
+}
+
+/// The connection id of a node's name and the connection's number.
+pub fn client_id(node: &str, connection: u64) -> String {
+    format!("{node}.{connection:016x}")
 }
 
 /// The node's name and the connection's number in a connection id.

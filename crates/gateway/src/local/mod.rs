@@ -6,6 +6,7 @@ pub mod dismissal;
 pub mod ending;
 pub mod flushing;
 pub mod heartbeat;
+pub mod locating;
 pub mod permission;
 pub mod places;
 pub mod shedding;
@@ -86,6 +87,8 @@ pub struct Local {
     pub stopping: Cell<Option<CloseCode>>,
     /// Those who are being sent away, if any are.
     pub going: RefCell<Option<Going>>,
+    /// Users whose connections somebody asks for.
+    pub searches: RefCell<locating::Searches>,
     /// Told when the last connection has gone.
     pub emptied: Notify,
     /// What this worker holds of frames that many sockets share.
@@ -122,6 +125,7 @@ impl Local {
             gathered: Notify::new(),
             stopping: Cell::new(None),
             going: RefCell::default(),
+            searches: RefCell::default(),
             emptied: Notify::new(),
             meter: Meter::default(),
             shared_held: Cell::new(0),

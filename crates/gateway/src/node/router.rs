@@ -3,9 +3,11 @@
 use super::{lock, worker_of};
 use crate::inbox::{Inbox, Item, Ticket};
 use crate::metrics::Metrics;
+use crate::whereabouts::Gatherings;
 use broker::{Delivery, Sink};
 use bytes::Bytes;
 use protocol::order::{Order, Whom};
+use protocol::whereabouts::Part;
 use protocol::{Channel, CloseCode, Position};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +31,7 @@ pub struct Router {
     routes: Mutex<HashMap<Channel, Route>>,
     metrics: Arc<Metrics>,
     revocations: OnceLock<Arc<dyn Revocations>>,
+    gatherings: Gatherings,
     /// Workers that have yet to look through their connections for revoked ones, as bits.
     reviews: AtomicU64,
 }
@@ -50,7 +53,8 @@ impl Router {
     /// Routes to these workers.
     pub fn new(inboxes: Vec<Arc<Inbox>>, metrics: Arc<Metrics>) -> Self {
         let (revocations, reviews) = (OnceLock::new(), AtomicU64::new(0));
-        Self { inboxes, routes: Mutex::default(), metrics, revocations, reviews }
+        let (routes, gatherings) = (Mutex::default(), Gatherings::default());
+        Self { inboxes, routes, metrics, revocations, gatherings, reviews }
     }
 
     /// These are to be told when another node has revoked something.
@@ -77,6 +81,11 @@ impl Router {
     /// A connection of this node is to be closed.
     pub fn disconnect(&self, connection: u64, code: CloseCode) {
         self.take_order(Order::Disconnect { whom: Whom::Connection(connection), code });
+    }
+
+    /// What this node asks all others.
+    pub fn gatherings(&self) -> &Gatherings {
+        &self.gatherings
     }
 
     /// The workers' inboxes.
@@ -176,6 +185,19 @@ impl Router {
             Order::Disconnect { whom: Whom::Connection(connection), .. } | Order::Prove { connection } => *connection,
             Order::Disconnect { whom: Whom::User(_) | Whom::Channel(_), .. } => {
                 self.inboxes.iter().for_each(|inbox| inbox.put(Item::Order(Box::new(order.clone()))));
+                return true;
+            }
+            Order::Locate { .. } => {
+                let taken = self.inboxes.iter().map(|inbox| inbox.order(order.clone()));
+                // Who asks is told that not all of this node has answered.
+                self.metrics.inbox_overflows.inc_by(taken.filter(|taken| !taken).count() as u64);
+                return true;
+            }
+            Order::Located { ticket, part } => {
+                match Part::decode(part.clone()) {
+                    Ok(part) => self.gatherings.take(*ticket, part),
+                    Err(error) => tracing::warn!(%error, "another node's answer cannot be read"),
+                }
                 return true;
             }
             Order::Revoked => {
