@@ -50,6 +50,7 @@ impl Bench {
         let opened = Opened {
             socket: Socket::plain(accepted.unwrap().0),
             dialect: Dialect::Json,
+            wants_arrays: false,
             session: Session::new(Phase::Ready, None),
             place: self.local.node.places.take().unwrap(),
             engine: None,
