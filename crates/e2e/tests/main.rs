@@ -4,6 +4,7 @@ mod abuse;
 mod admission;
 mod advisories;
 mod api;
+mod arrays;
 mod auth;
 mod commands;
 mod dying;

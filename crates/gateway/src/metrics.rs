@@ -5,9 +5,10 @@ mod limits;
 pub use limits::{Limit, Limits};
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 use protocol::{CloseCode, ErrorCode};
+use std::time::Duration;
 
 /// Seconds, from a quarter of a millisecond to four seconds.
 const LATENCY_BUCKETS: &[f64] =
@@ -100,6 +101,8 @@ pub struct Metrics {
     pub delivery_seconds: Histogram,
     /// How long the halves of turns take: taking mail (`take`), publishing and writing (`end`).
     pub turn_seconds: HistogramVec,
+    /// How long deliveries wait to leave with others at present, by worker.
+    pub flush_tick_seconds: GaugeVec,
     /// Bytes that wait in outboxes.
     pub outbox_bytes: IntGauge,
     /// Connections that did not keep up, by what their channels' policy made of it; closed ones count under `close`.
@@ -204,6 +207,10 @@ impl Metrics {
             delivery_seconds: r
                 .histogram("delivery_seconds", "From the publisher's node to the turn's last write here")?,
             turn_seconds: r.histograms("turn_seconds", "How long the halves of a worker's turns take", &["half"])?,
+            flush_tick_seconds: r.put(GaugeVec::new(
+                Opts::new("flush_tick_seconds", "How long deliveries wait at present to leave with others"),
+                &["worker"],
+            )?)?,
             outbox_bytes: r.gauge("outbox_bytes", "Bytes waiting for clients that read slowly")?,
             slow_consumers: r.counters_of(
                 "slow_consumers_total",
@@ -250,6 +257,11 @@ impl Metrics {
             )?,
             limits: Limits::new(r.counters("limits_total", "Times that a limit was reached, by limit", &["limit"])?),
         })
+    }
+
+    /// Tells how long deliveries of a worker wait at present.
+    pub fn flush_tick(&self, worker: usize, tick: Duration) {
+        self.flush_tick_seconds.with_label_values(&[&worker.to_string()]).set(tick.as_secs_f64());
     }
 
     /// Counts a stream that never came to speak HTTP.

@@ -330,6 +330,29 @@ fn read_worker(s: &mut Settings) -> WorkerConfig {
         ping_interval: s.positive_duration("ping.interval", "25s", "how often a quiet connection is pinged"),
         ping_timeout: s.positive_duration("ping.timeout", "20s", "how long the answer may take (then 4103)"),
         publish_deadline: s.positive_duration("publish.deadline", "2s", "a publication has its answer by then"),
+        flush_tick_max: s
+            .get(
+                "flush.tick",
+                "auto",
+                "how long deliveries may wait to leave with others while a worker is busy writing; auto: 10ms; 0s: never",
+                flush_tick,
+            )
+            .unwrap_or_default(),
+    }
+}
+
+/// Longer than a tenth of a second would be felt, and saves nothing more.
+fn flush_tick(text: &str) -> Result<Duration, String> {
+    let longest = Duration::from_millis(100);
+    match text {
+        "auto" => Ok(Duration::from_millis(10)),
+        // As in the environment of those who know only that it is to be off.
+        "0" => Ok(Duration::ZERO),
+        _ => match humantime::parse_duration(text) {
+            Ok(tick) if tick <= longest => Ok(tick),
+            Ok(_) => Err(format!("`{text}`: at most 100ms")),
+            Err(error) => Err(format!("`{text}` is neither a time nor auto: {error}")),
+        },
     }
 }
 

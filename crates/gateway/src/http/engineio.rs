@@ -137,6 +137,7 @@ async fn open_session(visit: &Rc<Visit>, request: &Request<Incoming>) -> Respons
     let opened = Opened {
         socket: Socket::piped(),
         dialect,
+        wants_arrays: false,
         session: Session::new(Phase::Connecting, identity),
         place,
         engine: Some(engine),

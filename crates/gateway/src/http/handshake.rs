@@ -42,7 +42,8 @@ const RETRY_SPREAD_S: u32 = 3;
 /// `GET /ws`: in the first native dialect that is offered, or in JSON.
 pub(super) async fn native(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
     let dialect = offered(request.headers()).find_map(Dialect::native).unwrap_or(Dialect::Json);
-    upgrade(visit, request, Wanted::dialect(dialect)).await
+    let wants_arrays = query(request.uri(), "batch").is_some_and(|value| value == "1");
+    upgrade(visit, request, Wanted { wants_arrays, ..Wanted::dialect(dialect) }).await
 }
 
 /// `GET /raw/{channel}`.
@@ -85,6 +86,7 @@ pub(super) type Probing = Box<dyn FnOnce(Rc<Visit>, Socket, Bytes, Place) -> Loc
 /// What a handshake leads to.
 pub(super) struct Wanted {
     pub(super) dialect: Dialect,
+    pub(super) wants_arrays: bool,
     pub(super) engine: Option<Box<Engine>>,
     pub(super) probing: Option<Probing>,
     #[cfg(feature = "echo")]
@@ -95,6 +97,7 @@ impl Wanted {
     fn dialect(dialect: Dialect) -> Self {
         Self {
             dialect,
+            wants_arrays: false,
             engine: None,
             probing: None,
             #[cfg(feature = "echo")]
@@ -227,6 +230,7 @@ async fn hand_over(
     let opened = Opened {
         socket,
         dialect: wanted.dialect,
+        wants_arrays: wanted.wants_arrays,
         session,
         place,
         engine: wanted.engine,

@@ -99,6 +99,7 @@ async fn take_session(visit: &Rc<Visit>, target: &Target, tried: Tried, place: P
     let opened = Opened {
         socket: tried.stream,
         dialect: Dialect::SocketIo(local.node.config.socketio.rules.clone()),
+        wants_arrays: false,
         session: Session::new(phase_of(&moved), identity),
         place,
         engine: Some(Box::new(Engine::new(target.secret))),

@@ -22,13 +22,13 @@ use crate::outbox::Meter;
 use crate::websocket::Frames;
 use connection::{Connection, Opened, Times};
 use protocol::forward::Response;
-use protocol::{CloseCode, Origin, Outgoing, Publication, Push, Refusal, Reply, Text, Welcome};
+use protocol::{CloseCode, Origin, Outgoing, Position, Publication, Push, Refusal, Reply, Text, Welcome};
 use shedding::Going;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use timers::{TICK_MS, Tick, Wheel, ticks};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
@@ -101,6 +101,12 @@ pub struct Local {
     held: Cell<usize>,
     /// The tick that the timers were looked at last, for what need not be more exact.
     recent_tick: Cell<Tick>,
+    /// Where a fan-out lists its subscribers.
+    pub subscribers: RefCell<Vec<(Rc<Connection>, Option<Position>)>>,
+    /// Writes to sockets so far.
+    pub writes: Cell<u64>,
+    /// How long deliveries wait for others at present, since the last were taken.
+    pub flush_tick: Cell<Duration>,
     dirty: RefCell<Vec<Rc<Connection>>>,
     wheel: RefCell<Wheel>,
     began: Instant,
@@ -132,6 +138,9 @@ impl Local {
             is_flushing: Cell::new(false),
             held: Cell::new(0),
             recent_tick: Cell::new(FIRST_TICK),
+            subscribers: RefCell::default(),
+            writes: Cell::new(0),
+            flush_tick: Cell::new(Duration::ZERO),
             dirty: RefCell::default(),
             wheel: RefCell::default(),
             began: Instant::now(),
@@ -309,7 +318,7 @@ impl Local {
 }
 
 /// How long an id leads to the connection that goes by it now, unless a ping renews it.
-const ALIAS_TTL: std::time::Duration = std::time::Duration::from_secs(600);
+const ALIAS_TTL: Duration = Duration::from_secs(600);
 
 /// The note that says which connection goes by an id that was another one's.
 pub fn alias_note(id: &str) -> String {

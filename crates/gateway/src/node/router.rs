@@ -269,8 +269,8 @@ mod tests {
         router.deliver(gap.clone());
         assert_eq!(router.join(&channel, 1, 9), Joined::Later);
         router.deliver(gap);
-        let first = router.inboxes()[0].take().await.items;
-        let second = router.inboxes()[1].take().await.items;
+        let first = router.inboxes()[0].take(Instant::now()).await.items;
+        let second = router.inboxes()[1].take(Instant::now()).await.items;
         assert!(matches!(&first[0], Item::Opened { ticket: 1, position, .. } if *position == at(5)));
         assert_eq!(first.len(), 3);
         assert!(matches!(&second[0], Item::Opened { ticket: 9, position, .. } if *position == at(7)));
