@@ -1,11 +1,13 @@
 //! One thread that owns its sockets outright: accepts, reads, and ends each turn by publishing and writing once.
 
 mod accept;
+mod asked;
 mod repair;
 mod steady;
 mod turn;
 
 pub use accept::{Front, bind};
+pub use asked::serve;
 pub use steady::{adopt, feed};
 
 use crate::limit::{Rate, Rates};
