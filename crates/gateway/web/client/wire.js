@@ -17,50 +17,44 @@ export class GatewayError extends Error {
   /**
    * @param {string} code
    * @param {string} message for people.
-   * @param {{temporary?: boolean, retryAfterMs?: number}} [more]
+   * @param {boolean} [temporary] the same may succeed later.
+   * @param {number} [retryAfterMs] when that is, where it is known.
    */
-  constructor(code, message, { temporary = false, retryAfterMs } = {}) {
+  constructor(code, message, temporary = false, retryAfterMs) {
     super(message);
     this.name = "GatewayError";
     this.code = code;
-    /** The same may succeed later. */
     this.temporary = temporary;
-    /** When that is, in ms, where it is known. */
     this.retryAfterMs = retryAfterMs;
   }
-
-  /** An `error` reply of the gateway as an error. */
-  static of(reply) {
-    const more = { temporary: reply.temporary === true, retryAfterMs: reply.retry_after_ms };
-    return new GatewayError(String(reply.code), String(reply.message), more);
-  }
 }
+
+/** The `error` of a gateway as it is thrown. */
+export const errorOf = (reply) => new GatewayError(reply.code, reply.message, reply.temporary, reply.retry_after_ms);
 
 /** How long a text is on the wire, in bytes. */
-export function byteLength(text) {
-  return encoder.encode(text).length;
-}
+export const byteLength = (text) => encoder.encode(text).length;
 
 /**
  * Refuses a channel name that no gateway takes, so that it is not counted there as a bad message.
  *
  * @throws {TypeError}
  */
-export function checkChannel(channel) {
-  checkName("a channel", channel);
-  if (/^[@$]|[\s\p{Cc},{}*]/u.test(channel)) {
-    throw new TypeError("a channel's name has no spaces, commas, braces or `*` and does not begin with `@` or `$`");
-  }
+export function checkChannel(channel = "") {
+  checkNames({ channel });
+  if (/^[@$]|[\s\p{Cc},{}*]/u.test(channel)) throw TypeError("channel: begins with @ or $, or holds a space or one of ,{}*");
 }
 
 /**
- * Refuses an `event` or `key` that is not 1 to 255 bytes long.
+ * Refuses names that are not 1 to 255 bytes long, among those that are given.
  *
  * @throws {TypeError}
  */
-export function checkName(what, name) {
-  if (typeof name !== "string" || name === "" || byteLength(name) > NAME_BYTES_MAX) {
-    throw new TypeError(`${what} is named by a string of 1 to ${NAME_BYTES_MAX} bytes`);
+export function checkNames(names) {
+  for (const what in names) {
+    const name = names[what];
+    const isName = typeof name === "string" && name !== "" && byteLength(name) <= NAME_BYTES_MAX;
+    if (!isName && name !== undefined) throw TypeError(`${what}: not a string of 1 to ${NAME_BYTES_MAX} bytes`);
   }
 }
 
@@ -70,13 +64,10 @@ export function checkName(what, name) {
  * @throws {TypeError} if its data is not JSON, or holds half a character (a lone surrogate), which gateways refuse.
  */
 export function encode(command) {
-  if ("data" in command && JSON.stringify(command.data) === undefined) {
-    throw new TypeError("`data` is a JSON value: undefined, functions and symbols are not");
-  }
+  if ("data" in command && JSON.stringify(command.data) === undefined) throw TypeError("data: not JSON");
   const text = JSON.stringify(command);
-  if (text.includes("\\ud") && text.match(/\\(?:u[0-9a-f]{4}|[^u])/g).some((escape) => /^\\ud[89a-f]/.test(escape))) {
-    throw new TypeError("a string holds half a character (a lone surrogate)");
-  }
+  // Of all characters only halves are escaped like this, and without the pairs of backslashes no other backslash is left.
+  if (text.replaceAll("\\\\", "").includes("\\ud")) throw TypeError("half a character (a lone surrogate)");
   return text;
 }
 
@@ -87,19 +78,17 @@ export function encode(command) {
  */
 export function socketUrl(url) {
   const absolute = new URL(url, globalThis.location?.href);
-  if (absolute.protocol === "http:") absolute.protocol = "ws:";
-  if (absolute.protocol === "https:") absolute.protocol = "wss:";
+  absolute.protocol = absolute.protocol.replace("http", "ws");
   absolute.hash = "";
   return absolute.href;
 }
 
-/** Tells of a fault in the application's own handler without letting it disturb the client. */
-export function report(error) {
-  if (typeof globalThis.reportError === "function") {
-    globalThis.reportError(error);
-  } else {
-    queueMicrotask(() => {
-      throw error;
-    });
+/** Calls what the application has given, whose faults are told of and disturb nothing. */
+export function callSafely(handler, ...told) {
+  try {
+    handler?.(...told);
+  } catch (error) {
+    if (globalThis.reportError) reportError(error);
+    else Promise.reject(error);
   }
 }
