@@ -20,15 +20,15 @@ import { createLink } from "./client/link.js";
 import { createOutbox } from "./client/outbox.js";
 import { createSubscription } from "./client/subscription.js";
 import { timeOf } from "./client/time.js";
-import { checkChannel, checkNames, encode, GatewayError, socketUrl } from "./client/wire.js";
+import { checkChannel, checkNames, GatewayError, socketUrl } from "./client/wire.js";
 
 export { GatewayError };
 
 /**
  * A connection to the gateway. Events, each a `CustomEvent` with a `detail`:
  *
- * - `state`: `{state, ...}`; connected: `{client, node}`; waiting: `{delayMs, code, reason}`; closed: `{code, reason}`;
- * - `transport`: `{transport}`, when it is another than before;
+ * - `state`: `{state, ...}`; connected: `{transport, client, node}`, again when a WebSocket takes over from polling;
+ *   waiting: `{delayMs, code, reason}`; closed: `{code, reason}`;
  * - `message`: a private message, `{from, data, event?, encoding?}`;
  * - `expiring`: `{in_ms}`, the token ends soon; with `getToken` the client has already asked for a new one;
  * - `error`: a refusal that belongs to no promise, as a {@link GatewayError}.
@@ -58,7 +58,7 @@ export class Gateway extends EventTarget {
         this.#outbox.resume();
       },
       lost: () => all("lost"),
-      shut: (error) => this.#outbox.fail(error),
+      shut: (error) => this.#outbox.failAll(error),
     });
     this.#outbox = createOutbox(this.#link);
   }
@@ -147,19 +147,15 @@ export class Gateway extends EventTarget {
    * @returns {Promise<{epoch?: string, offset?: number}>} where it is in the channel's history, if that has one.
    */
   async publish(channel, data, options = {}) {
-    const { keys, nextId, publishTimeoutMs = 30_000 } = this.#link;
-    let { event, key, retain, echo, volatile, timeoutMs = publishTimeoutMs } = options;
-    if (keys && !volatile) key ??= randomKey();
+    const { timeoutMs, ...more } = options;
+    const command = { ...more, type: "publish", channel, data };
+    const { event, retain, echo, volatile } = command;
+    if (this.#link.keys && !volatile) command.key ??= randomKey();
     checkChannel(channel);
-    checkNames({ event, key, retain });
+    checkNames({ event, key: command.key, retain });
     if (this.state === "closed") throw new GatewayError("closed", "call connect()");
-    const id = nextId();
-    return this.#outbox.add(encode({ type: "publish", id, channel, event, key, retain, volatile, echo, data }), {
-      id,
-      key,
-      volatile,
-      timeoutMs,
-      onPublished: (position) => echo === false && this.#subscriptions.get(channel)?.spare(position),
+    return this.#outbox.add(command, timeoutMs, (position) => {
+      if (echo === false) this.#subscriptions.get(channel)?.spare(position);
     });
   }
 

@@ -1,9 +1,7 @@
 /** One WebSocket, or what has its shape, from its opening to its end: answers by id, deadlines, and the watch for silence. */
 
-import { callSafely, encode, errorOf, GatewayError } from "./wire.js";
-
-/** A gateway that says nothing of its pings sends them this often. */
-const PING_INTERVAL_DEFAULT_MS = 25_000;
+import { PING_INTERVAL_DEFAULT_MS } from "./limits.js";
+import { callSafely, encode, errorOf, passing } from "./wire.js";
 
 /**
  * One connection.
@@ -14,39 +12,29 @@ const PING_INTERVAL_DEFAULT_MS = 25_000;
  *   there; `end({code?, reason?, retryMs?})` once, whatever ended it, unless that was `close()`; `retryMs` is how long to stay
  *   away at least.
  */
-export function createConnection(socket, context, on) {
+export const createConnection = (socket, context, on) => {
   const { after, nextId, onFrame, commandTimeoutMs, welcomeTimeoutMs = 10_000, pongTimeoutMs = 10_000 } = context;
   /** Who waits for an answer, by id. */
   const answers = new Map();
   let callOff = after(welcomeTimeoutMs, () => drop("no welcome in time"));
 
-  /** `welcome` is the gateway's first message, and there as long as commands may be sent. */
-  const connection = { welcome: null, answers, ask, say, request, probe, close: () => finish(1000) };
-  socket.onmessage = ({ data }) => take(data);
-  socket.onclose = (event) => end(event);
-  // A close follows, and says all that a page may know.
-  socket.onerror = () => {};
-  return connection;
-
   /** Sends a command that bears `id`. `answer` is called once: with the reply, or with undefined and an error. */
-  function ask(id, text, answer) {
+  const ask = (id, text, answer) => {
     answers.set(id, answer);
     callSafely(onFrame, "out", text);
     socket.send(text);
-  }
+  };
 
   /** The same with a command that has no id yet. */
-  function say(command, answer, id = nextId()) {
-    ask(id, encode({ ...command, id }), answer);
-  }
+  const say = (command, answer, id = nextId()) => ask(id, encode({ ...command, id }), answer);
 
   /**
    * Sends a command and waits for its answer.
    *
-   * @returns {Promise<object>} what the reply says; rejected with a {@link GatewayError}.
+   * @returns {Promise<object>} what the reply says; rejected with a `GatewayError`.
    */
-  function request(command) {
-    return new Promise((resolve, reject) => {
+  const request = (command) =>
+    new Promise((resolve, reject) => {
       const id = nextId();
       const callOffWait = after(commandTimeoutMs, () => answer(id, undefined, passing("timeout", "no answer in time")));
       const settle = (reply, error) => {
@@ -56,16 +44,15 @@ export function createConnection(socket, context, on) {
       };
       say(command, settle, id);
     });
-  }
 
-  function answer(id, reply, error) {
+  const answer = (id, reply, error) => {
     const take = answers.get(id);
     answers.delete(id);
     take?.(reply, error);
     if (answers.size === 0) on.idle();
-  }
+  };
 
-  function take(data) {
+  const take = ({ data }) => {
     callSafely(onFrame, "in", data);
     let message;
     try {
@@ -84,39 +71,41 @@ export function createConnection(socket, context, on) {
       watch();
       on.welcome();
     }
-  }
+  };
 
   /** Browsers answer the gateway's pings without telling the page: silence is noticed by asking. */
-  function watch() {
+  const watch = () => {
     callOff();
     callOff = after(2 * (connection.welcome.ping_interval_ms || PING_INTERVAL_DEFAULT_MS), probe);
-  }
+  };
 
   /** Asks for a sign of life now, as when the machine wakes; if nothing at all is heard the connection ends. */
-  function probe() {
+  const probe = () => {
     say({ type: "ping" }, () => {});
     callOff();
     callOff = after(pongTimeoutMs, () => drop("the gateway is silent"));
-  }
+  };
 
-  function drop(reason) {
-    end({ reason }, 4000);
-  }
+  const drop = (reason) => end({ reason }, 4000);
 
-  function end(event, closeCode) {
+  const end = (event, closeCode) => {
     finish(closeCode);
     on.end(event);
-  }
+  };
 
   /** Ends it from this side; nothing is called any more but the answers that still wait. */
-  function finish(closeCode) {
+  const finish = (closeCode) => {
     callOff();
     connection.welcome = socket.onmessage = socket.onclose = null;
     if (closeCode) socket.close(closeCode);
-    const waiting = [...answers.values()];
-    answers.clear();
-    for (const take of waiting) take(undefined, passing("connection_lost", "the connection broke"));
-  }
-}
+    for (const id of answers.keys()) answer(id, undefined, passing("connection_lost", "the connection broke"));
+  };
 
-const passing = (code, message) => new GatewayError(code, message, true);
+  /** `welcome` is the gateway's first message, and there as long as commands may be sent. */
+  const connection = { welcome: null, answers, ask, say, request, probe, close: () => finish(1000) };
+  socket.onmessage = take;
+  socket.onclose = (event) => end(event);
+  // A close follows, and says all that a page may know.
+  socket.onerror = () => {};
+  return connection;
+};

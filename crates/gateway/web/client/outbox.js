@@ -1,13 +1,8 @@
 /** Publications that wait for the gateway's answer: bounded, in order, and repeated only where that is harmless. */
 
 import { createBackoff } from "./advice.js";
-import { byteLength, GatewayError } from "./wire.js";
-
-/** Unanswered publications on one connection; the others wait here rather than in the socket. */
-const WINDOW = 64;
-
-/** Gateways know a key for five minutes: after four no repeat is made. */
-const KEY_HOLDS_MS = 240_000;
+import { KEY_HOLDS_MS, WINDOW } from "./limits.js";
+import { byteLength, encode, GatewayError, passing } from "./wire.js";
 
 /** After these nobody knows whether a publication has been delivered. */
 const UNKNOWN = ["connection_lost", "unknown_outcome"];
@@ -15,9 +10,11 @@ const UNKNOWN = ["connection_lost", "unknown_outcome"];
 /**
  * The queue.
  *
- * @param {object} context time, options, and the connection: `open()`, and `isMoving()` from one to the next.
+ * @param {object} link time, ids and options, and the connection: `open()`, and `isMoving()` from one to the next.
  */
-export function createOutbox({ now, after, random, open, isMoving, queueMessages = 1000, queueBytes = 1024 * 1024 }) {
+export const createOutbox = (link) => {
+  const { now, after, random, nextId, open, isMoving } = link;
+  const { queueMessages = 1000, queueBytes = 1024 * 1024, publishTimeoutMs = 30_000 } = link;
   /** All that is unanswered, in the order of the calls: what is to be sent again keeps its place. */
   const queue = new Set();
   const backoff = createBackoff(random);
@@ -25,64 +22,61 @@ export function createOutbox({ now, after, random, open, isMoving, queueMessages
   let sentCount = 0;
   let endPause;
 
-  return {
-    /** How much is unanswered. */
-    size: () => ({ messages: queue.size, bytes }),
-    add,
-    resume,
-
-    /** Gives all of it up. */
-    fail(error) {
-      for (const entry of queue) entry.fail(error);
-    },
-  };
-
   /**
-   * Takes a publication.
+   * Takes a publication. With a key a repeat is harmless; a volatile one never waits and is never repeated.
    *
-   * @param {string} text the command, encoded.
-   * @param {object} how `id` of the command; `key`: with one a repeat is harmless; `volatile`: never waits and is never repeated;
-   *   `timeoutMs`; `onPublished(position)`, called in the moment of the answer.
+   * @param {object} command
+   * @param {number} [timeoutMs]
+   * @param {(position: {epoch?: string, offset?: number}) => void} onPublished called in the moment of the answer.
    * @returns {Promise<{epoch?: string, offset?: number}>}
    */
-  async function add(text, { id, key, volatile, timeoutMs, onPublished }) {
+  const add = async (command, timeoutMs = publishTimeoutMs, onPublished) => {
+    const { key, volatile } = command;
+    const id = nextId();
+    const text = encode({ ...command, id });
     const size = byteLength(text);
-    if (volatile && !open()) throw new GatewayError("offline", "no connection", true);
-    if (queue.size >= queueMessages || bytes + size > queueBytes) {
-      throw new GatewayError("queue_full", `${queue.size} publications wait`, true);
-    }
+    if (volatile && !open()) throw passing("offline", "no connection");
+    const isFull = queue.size >= queueMessages || bytes + size > queueBytes;
+    if (isFull) throw passing("queue_full", `${queue.size} publications wait`);
     return new Promise((resolve, reject) => {
       let isSent = false;
       let isUncertain = false;
       let firstSentAt;
-      const entry = { send, fail };
-      const callOff = after(timeoutMs, () => {
-        isUncertain ||= isSent;
-        fail(new GatewayError("timeout", "no answer in time", true));
-        flush();
-      });
-      queue.add(entry);
-      bytes += size;
-      if (volatile) send();
-      else flush();
 
-      function send() {
+      const unsend = () => {
+        if (isSent) sentCount -= 1;
+        isSent = false;
+      };
+
+      const forget = () => {
+        callOff();
+        unsend();
+        queue.delete(entry);
+        bytes -= size;
+      };
+
+      const fail = (error) => {
+        forget();
+        reject(isUncertain ? passing("unknown_outcome", `perhaps delivered: ${error.message}`) : error);
+      };
+
+      const send = () => {
         if (isSent) return;
         firstSentAt ??= now();
         if (isUncertain && now() - firstSentAt > KEY_HOLDS_MS) return fail(Error("its key is too old"));
         if (size > open().welcome.max_message_bytes) return fail(new GatewayError("too_large", "over max_message_bytes"));
         isSent = true;
         sentCount += 1;
-        // Its time may have run out before the answer.
-        open().ask(id, text, (...answer) => queue.has(entry) && answered(...answer));
-      }
+        open().ask(id, text, answered);
+      };
 
-      function answered(reply, error) {
+      const answered = (reply, error) => {
+        // Its time may have run out meanwhile.
+        if (!queue.has(entry)) return;
         const isUnknown = UNKNOWN.includes(error?.code);
         isUncertain ||= isUnknown && !volatile;
         if (!error) {
-          const { epoch, offset } = reply;
-          const position = epoch ? { epoch, offset } : {};
+          const { channel, ...position } = reply;
           forget();
           onPublished(position);
           resolve(position);
@@ -93,39 +87,43 @@ export function createOutbox({ now, after, random, open, isMoving, queueMessages
           fail(error);
         }
         flush();
-      }
+      };
 
-      function fail(error) {
-        forget();
-        reject(isUncertain ? new GatewayError("unknown_outcome", `perhaps delivered: ${error.message}`, true) : error);
-      }
-
-      function unsend() {
-        if (isSent) sentCount -= 1;
-        isSent = false;
-      }
-
-      function forget() {
-        callOff();
-        unsend();
-        queue.delete(entry);
-        bytes -= size;
-      }
+      const callOff = after(timeoutMs, () => {
+        isUncertain ||= isSent;
+        fail(passing("timeout", "no answer in time"));
+        flush();
+      });
+      const entry = { send, fail };
+      queue.add(entry);
+      bytes += size;
+      if (volatile) send();
+      else flush();
     });
-  }
+  };
 
   /** A new connection, or the pause is over. */
-  function resume() {
+  const resume = () => {
     endPause?.();
     endPause = undefined;
     flush();
-  }
+  };
 
   /** Sends what may be sent now. */
-  function flush() {
-    for (const entry of queue) {
+  const flush = () => {
+    for (const { send } of queue) {
       if (sentCount >= WINDOW || endPause || isMoving() || !open()) return;
-      entry.send();
+      send();
     }
-  }
-}
+  };
+
+  /** Gives all of it up. */
+  const failAll = (error) => {
+    for (const { fail } of queue) fail(error);
+  };
+
+  /** How much is unanswered. */
+  const size = () => ({ messages: queue.size, bytes });
+
+  return { add, resume, failAll, size };
+};

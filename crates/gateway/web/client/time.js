@@ -1,17 +1,16 @@
 /** Time as all parts of the client tell it, and what is not done in time. */
 
+import { TIMER_MAX_MS } from "./limits.js";
 import { GatewayError } from "./wire.js";
-
-/** The longest a timer of a browser can wait; longer ones fire at once. */
-const TIMER_MAX_MS = 2 ** 31 - 1;
 
 /**
  * `now()` in ms, and `after(ms, run)`, which gives the function that calls it off.
  *
  * @param {import("../client.d.ts").Clock} [clock] instead of the system's.
  */
-export function timeOf(clock) {
-  const [watch, timers] = [clock ?? performance, clock ?? globalThis];
+export const timeOf = (clock) => {
+  const watch = clock ?? performance;
+  const timers = clock ?? globalThis;
   return {
     now: () => watch.now(),
     after(ms, run) {
@@ -19,7 +18,7 @@ export function timeOf(clock) {
       return () => timers.clearTimeout(timer);
     },
   };
-}
+};
 
 /**
  * Asks the application for a token, which has its time for it like everybody.
@@ -29,11 +28,11 @@ export function timeOf(clock) {
  * @param {string} [channel] for a subscription's own.
  * @returns {Promise<string | undefined>} rejected with a {@link GatewayError} `unauthenticated`.
  */
-export function askToken(getToken, { after, commandTimeoutMs }, channel) {
+export const askToken = (getToken, { after, commandTimeoutMs }, channel) => {
   return new Promise((resolve, reject) => {
     const fail = (error) => reject(new GatewayError("unauthenticated", `no token: ${error?.message}`));
     const callOff = after(commandTimeoutMs, () => fail(Error("getToken takes too long")));
     const asked = (async () => getToken(channel))();
     asked.then(resolve, fail).finally(callOff);
   });
-}
+};

@@ -1,6 +1,7 @@
 /** What both sides of the wire agree on: names, sizes and errors. */
 
-const NAME_BYTES_MAX = 255;
+import { NAME_BYTES_MAX } from "./limits.js";
+
 const encoder = new TextEncoder();
 
 /**
@@ -22,15 +23,15 @@ export class GatewayError extends Error {
    */
   constructor(code, message, temporary = false, retryAfterMs) {
     super(message);
-    this.name = "GatewayError";
-    this.code = code;
-    this.temporary = temporary;
-    this.retryAfterMs = retryAfterMs;
+    Object.assign(this, { name: "GatewayError", code, temporary, retryAfterMs });
   }
 }
 
 /** The `error` of a gateway as it is thrown. */
 export const errorOf = (reply) => new GatewayError(reply.code, reply.message, reply.temporary, reply.retry_after_ms);
+
+/** An error that may be over when the same is tried again. */
+export const passing = (code, message) => new GatewayError(code, message, true);
 
 /** How long a text is on the wire, in bytes. */
 export const byteLength = (text) => encoder.encode(text).length;
@@ -40,55 +41,55 @@ export const byteLength = (text) => encoder.encode(text).length;
  *
  * @throws {TypeError}
  */
-export function checkChannel(channel = "") {
+export const checkChannel = (channel = "") => {
   checkNames({ channel });
-  if (/^[@$]|[\s\p{Cc},{}*]/u.test(channel)) throw TypeError("channel: begins with @ or $, or holds a space or one of ,{}*");
-}
+  if (/^[@$]|[\s\p{Cc},{}*]/u.test(channel)) throw TypeError("channel: not a name for one");
+};
 
 /**
  * Refuses names that are not 1 to 255 bytes long, among those that are given.
  *
  * @throws {TypeError}
  */
-export function checkNames(names) {
+export const checkNames = (names) => {
   for (const what in names) {
     const name = names[what];
     const isName = typeof name === "string" && name !== "" && byteLength(name) <= NAME_BYTES_MAX;
     if (!isName && name !== undefined) throw TypeError(`${what}: not a string of 1 to ${NAME_BYTES_MAX} bytes`);
   }
-}
+};
 
 /**
  * A command as text.
  *
  * @throws {TypeError} if its data is not JSON, or holds half a character (a lone surrogate), which gateways refuse.
  */
-export function encode(command) {
+export const encode = (command) => {
   if ("data" in command && JSON.stringify(command.data) === undefined) throw TypeError("data: not JSON");
   const text = JSON.stringify(command);
   // Of all characters only halves are escaped like this, and without the pairs of backslashes no other backslash is left.
-  if (text.replaceAll("\\\\", "").includes("\\ud")) throw TypeError("half a character (a lone surrogate)");
+  if (text.replaceAll("\\\\", "").includes("\\ud")) throw TypeError("a lone surrogate");
   return text;
-}
+};
 
 /**
  * The address of a gateway as a WebSocket takes it.
  *
  * @param {string} url absolute, or relative to the page; http and https become ws and wss.
  */
-export function socketUrl(url) {
+export const socketUrl = (url) => {
   const absolute = new URL(url, globalThis.location?.href);
   absolute.protocol = absolute.protocol.replace("http", "ws");
   absolute.hash = "";
   return absolute.href;
-}
+};
 
 /** Calls what the application has given, whose faults are told of and disturb nothing. */
-export function callSafely(handler, ...told) {
+export const callSafely = (handler, ...told) => {
   try {
     handler?.(...told);
   } catch (error) {
     if (globalThis.reportError) reportError(error);
     else Promise.reject(error);
   }
-}
+};
