@@ -37,7 +37,9 @@ pub(super) fn serve(listen: SocketAddr, redis: &str) -> Result<(), Fault> {
 
 async fn accept(listen: SocketAddr, redis: &str) -> Result<(), Fault> {
     let client = redis::Client::open(redis)?;
-    let publisher = client.get_multiplexed_async_connection().await?;
+    // The library's own 500 ms would end whoever publishes while the core is full.
+    let patient = redis::AsyncConnectionConfig::new().set_response_timeout(None);
+    let publisher = client.get_multiplexed_async_connection_with_config(&patient).await?;
     let mut subscriber = client.get_async_pubsub().await?;
     subscriber.subscribe(TOPIC).await?;
     let rooms = Rooms::default();

@@ -72,6 +72,9 @@ pub(crate) struct SpeedArgs {
     /// The gateway to be measured; by default the one beside this program.
     #[arg(long, value_name = "PATH")]
     gateway: Option<PathBuf>,
+    /// Where references that npm has are installed (crates/bench/references); without it they are left out.
+    #[arg(long, value_name = "FOLDER")]
+    peers: Option<PathBuf>,
     /// Where the table is written.
     #[arg(long, value_name = "FOLDER", default_value = "target/bench")]
     out: PathBuf,
@@ -124,6 +127,7 @@ impl SpeedArgs {
             runs: self.runs.unwrap_or(if self.short { 1 } else { RUNS }).max(1),
             seconds: self.seconds.unwrap_or(if self.short { 0.5 } else { SECONDS }).max(0.1),
             cores,
+            peers: self.peers.as_ref().map(std::path::absolute).transpose()?,
             instead,
             flags: self.flags(),
         })

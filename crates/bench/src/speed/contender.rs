@@ -36,6 +36,8 @@ pub(crate) enum Contender {
     Raw,
     /// One that writes each message by itself.
     Bare,
+    /// What npm has, two nodes of it, and where it is installed.
+    Peer(Peer, PathBuf),
     /// Servers that run already, and their processes where they are on this machine.
     Running {
         /// Where.
@@ -45,6 +47,15 @@ pub(crate) enum Contender {
         /// Their processes.
         pids: Vec<u32>,
     },
+}
+
+/// What many run today.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Peer {
+    /// `ws` and `ioredis`.
+    Ws,
+    /// Socket.IO with its Redis adapter.
+    SocketIo,
 }
 
 /// Gateways and how they are set up.
@@ -94,22 +105,25 @@ impl Contender {
             Self::Tutorial(_) => "tutorial",
             Self::Raw => "raw loop",
             Self::Bare => "bare sends",
+            Self::Peer(Peer::Ws, _) => "Node ws",
+            Self::Peer(Peer::SocketIo, _) => "Socket.IO",
             Self::Running { .. } => "url",
         }
+    }
+
+    /// Whether it is here to be compared with.
+    pub(crate) fn is_reference(&self) -> bool {
+        matches!(self, Self::Tutorial(_) | Self::Raw | Self::Bare | Self::Peer(..))
     }
 
     /// Starts it on its cores, and waits until it may be loaded.
     pub(crate) async fn start(&self, cores: &Cores, gateway: &Path) -> Result<Running, Fault> {
         match self {
             Self::Gateway(gateways) => start_gateways(gateways, cores, gateway).await,
-            Self::Tutorial(nodes) => {
-                let program = std::env::current_exe()?;
-                start_references(&program, &["reference", "tutorial"], *nodes, true, cores).await
-            }
-            Self::Raw => start_references(&std::env::current_exe()?, &["reference", "raw"], 1, false, cores).await,
-            Self::Bare => {
-                start_references(&std::env::current_exe()?, &["reference", "raw", "--each"], 1, false, cores).await
-            }
+            Self::Tutorial(nodes) => start_references(&Reference::own(&["tutorial"], *nodes, true)?, cores).await,
+            Self::Raw => start_references(&Reference::own(&["raw"], 1, false)?, cores).await,
+            Self::Bare => start_references(&Reference::own(&["raw", "--each"], 1, false)?, cores).await,
+            Self::Peer(peer, folder) => start_references(&Reference::peer(*peer, folder), cores).await,
             Self::Running { urls, dialect, pids } => {
                 let mut running = Running::nothing(*dialect);
                 running.urls.clone_from(urls);
@@ -164,23 +178,46 @@ async fn start_gateways(gateways: &Gateways, cores: &Cores, binary: &Path) -> Re
     Ok(running)
 }
 
-async fn start_references(
-    program: &Path,
-    arguments: &[&str],
+/// How a reference is started.
+struct Reference {
+    program: PathBuf,
+    arguments: Vec<String>,
     nodes: usize,
-    with_redis: bool,
-    cores: &Cores,
-) -> Result<Running, Fault> {
-    let mut running = Running::nothing(Dialect::Native);
-    let redis = if with_redis { Some(running.start_redis(cores)?) } else { None };
-    for number in 1..=nodes {
+    has_redis: bool,
+    dialect: Dialect,
+    path: &'static str,
+}
+
+impl Reference {
+    /// One of this program's.
+    fn own(words: &[&str], nodes: usize, has_redis: bool) -> Result<Self, Fault> {
+        let arguments = ["reference"].iter().chain(words).map(|word| (*word).to_owned()).collect();
+        let program = std::env::current_exe()?;
+        Ok(Self { program, arguments, nodes, has_redis, dialect: Dialect::Native, path: "" })
+    }
+
+    /// One of npm's.
+    fn peer(peer: Peer, folder: &Path) -> Self {
+        let (script, dialect, path) = match peer {
+            Peer::Ws => ("ws.js", Dialect::Native, ""),
+            Peer::SocketIo => ("socketio.js", Dialect::SocketIo, "socket.io/?EIO=4&transport=websocket"),
+        };
+        let arguments = vec![folder.join(script).display().to_string()];
+        Self { program: "node".into(), arguments, nodes: 2, has_redis: true, dialect, path }
+    }
+}
+
+async fn start_references(reference: &Reference, cores: &Cores) -> Result<Running, Fault> {
+    let mut running = Running::nothing(reference.dialect);
+    let redis = if reference.has_redis { Some(running.start_redis(cores)?) } else { None };
+    for number in 1..=reference.nodes {
         let address = free_address()?;
-        let mut arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
+        let mut arguments = reference.arguments.clone();
         arguments.extend(["--listen".to_owned(), address.to_string()]);
         arguments.extend(redis.iter().flat_map(|redis| ["--redis".to_owned(), redis.clone()]));
-        let started = pin::on(&cores.server, || Program::start(program, &arguments))??;
+        let started = pin::on(&cores.server, || Program::start(&reference.program, &arguments))??;
         let program = started.until_ready(START_TIMEOUT).await?;
-        running.urls.push(format!("ws://{address}/"));
+        running.urls.push(format!("ws://{address}/{}", reference.path));
         running.watched.push(watched(&format!("node-{number}"), Role::Server, program.pid()?));
         running._programs.push(program);
     }

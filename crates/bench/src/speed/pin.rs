@@ -29,6 +29,11 @@ impl Cores {
         let server = self.server.iter().copied().chain(others).chain([self.load]).take(count).collect();
         Ok(Self { server, load: self.load })
     }
+
+    /// Whether there are so many cores for servers beside the generator's.
+    pub(crate) fn spare(&self, count: usize) -> Result<bool, Fault> {
+        Ok(!self.with_servers(count)?.server.contains(&self.load))
+    }
 }
 
 /// The cores that this process may use.

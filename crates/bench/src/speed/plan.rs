@@ -17,6 +17,8 @@ pub(crate) struct Plan {
     pub(crate) warmup_s: f64,
     /// Seconds that count.
     pub(crate) measure_s: f64,
+    /// Seconds without a delivery after which what is missing is lost.
+    pub(crate) patience_s: f64,
     /// Bytes of a payload.
     pub(crate) payload_bytes: usize,
     /// Who subscribes and publishes. Channels are numbered through all groups, in order.

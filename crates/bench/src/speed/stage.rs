@@ -1,6 +1,6 @@
 //! Where scenarios play: starts contenders, has them loaded, and keeps the rows.
 
-use super::contender::{Contender, Running};
+use super::contender::{Contender, Peer, Running};
 use super::pin::{self, Cores};
 use super::plan::{Group, Outcome, Plan};
 use super::program::Program;
@@ -27,6 +27,8 @@ pub(crate) struct Options {
     pub(crate) seconds: f64,
     /// Who runs where.
     pub(crate) cores: Cores,
+    /// Where references of npm are installed.
+    pub(crate) peers: Option<PathBuf>,
     /// In place of all contenders.
     pub(crate) instead: Option<Contender>,
     /// What was typed beside the scenario.
@@ -71,6 +73,12 @@ impl Stage {
         self.options.instead.as_ref().map_or_else(|| these.to_vec(), |instead| vec![instead.clone()])
     }
 
+    /// What many run today, where it could be installed.
+    pub(crate) fn peers(&self) -> Vec<Contender> {
+        let Some(folder) = &self.options.peers else { return Vec::new() };
+        [Peer::Ws, Peer::SocketIo].map(|peer| Contender::Peer(peer, folder.clone())).to_vec()
+    }
+
     /// Starts a contender on its cores.
     pub(crate) async fn start(&self, contender: &Contender) -> Result<Running, Fault> {
         contender.start(&self.options.cores, &self.options.gateway).await
@@ -85,6 +93,7 @@ impl Stage {
             watched: running.watched.clone(),
             warmup_s: (seconds / 3.0).min(2.0),
             measure_s: seconds,
+            patience_s: 5.0,
             payload_bytes: 128,
             groups: groups.to_vec(),
         };
@@ -112,10 +121,9 @@ impl Stage {
         Ok(all)
     }
 
-    /// Counts what a gateway has damaged. Others are told of, and free to.
+    /// Counts what was damaged. References are told of, and free to.
     pub(crate) fn judge(&mut self, contender: &Contender, outcome: &Outcome) {
-        let is_own = !matches!(contender, Contender::Tutorial(_) | Contender::Raw | Contender::Bare);
-        self.damaged += usize::from(is_own && !outcome.damage.is_none());
+        self.damaged += usize::from(!contender.is_reference() && !outcome.damage.is_none());
     }
 
     /// A line a measurement, for whoever waits.
@@ -155,6 +163,11 @@ impl Runs {
     /// A figure of all runs.
     pub(crate) fn sample(&self, figure: impl Fn(&Outcome) -> f64) -> Sample {
         Sample::of(&self.outcomes, figure)
+    }
+
+    /// Whether it has a process of this role.
+    pub(crate) fn has(&self, role: Role) -> bool {
+        self.roles.contains(&role)
     }
 
     /// Deliveries a second, of all groups.

@@ -4,9 +4,6 @@ use super::latency::Latency;
 use super::stamp::Stamp;
 use crate::speed::plan::{GroupOutcome, Pace};
 
-/// A message that is not complete after this long is given up: its place in the window is needed. It counts as lost.
-const GIVE_UP_NS: u64 = 5_000_000_000;
-
 /// An open loop stops when so many seconds' worth of deliveries are owed: the server cannot follow.
 const OWED_MAX_S: f64 = 2.0;
 
@@ -59,21 +56,9 @@ impl Crowd {
         let size = if let Pace::InFlight(size) = pace { size } else { 0 };
         let window = (0..size).map(|id| Slot { id, owed: 0, sent_ns: 0 }).collect();
         let free = (0..size).rev().collect();
-        let nothing = (0, 0, 0);
-        let (turn, began_ns, published) = nothing;
-        Self {
-            pace,
-            turns,
-            turn,
-            subscribers,
-            window,
-            free,
-            began_ns,
-            published,
-            owed: 0,
-            counted: None,
-            overloaded: false,
-        }
+        let (turn, owed, counted, overloaded) = (0, 0, None, false);
+        let (began_ns, published) = (0, 0);
+        Self { pace, turns, turn, subscribers, window, free, began_ns, published, owed, counted, overloaded }
     }
 
     /// An open loop begins here.
@@ -161,10 +146,10 @@ impl Crowd {
         }
     }
 
-    /// Frees places whose messages do not become complete.
-    pub(super) fn give_up(&mut self, now_ns: u64) {
+    /// Frees the places of messages that do not become complete for so long: they count as lost.
+    pub(super) fn give_up(&mut self, now_ns: u64, patience_ns: u64) {
         for (index, slot) in (0..).zip(&mut self.window) {
-            if slot.owed > 0 && now_ns.saturating_sub(slot.sent_ns) > GIVE_UP_NS {
+            if slot.owed > 0 && now_ns.saturating_sub(slot.sent_ns) > patience_ns {
                 slot.owed = 0;
                 self.free.push(index);
             }

@@ -11,6 +11,8 @@ mod ledger;
 mod open;
 mod run;
 mod stamp;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use dialect::Dialect;
 

@@ -16,9 +16,6 @@ const PROBE_INTERVAL_NS: u64 = 300_000_000;
 /// When nothing has come for so long after the probes, none is under way.
 const QUIET_NS: u64 = 500_000_000;
 
-/// When nothing has come for so long after the last message, what is owed is lost.
-const LOST_NS: u64 = 5_000_000_000;
-
 /// The longest wait for something to happen.
 const TURN: Duration = Duration::from_millis(100);
 
@@ -98,7 +95,8 @@ impl Load<'_> {
             self.turn(wait, events)?;
             if self.heard.now_ns > checked_ns + nanoseconds(1.0) {
                 checked_ns = self.heard.now_ns;
-                self.heard.crowds.iter_mut().for_each(|crowd| crowd.give_up(checked_ns));
+                let patience_ns = nanoseconds(self.plan.patience_s);
+                self.heard.crowds.iter_mut().for_each(|crowd| crowd.give_up(checked_ns, patience_ns));
             }
         }
         Ok(())
@@ -107,7 +105,7 @@ impl Load<'_> {
     fn until_nothing_is_owed(&mut self, events: &mut Events) -> Result<(), Fault> {
         let stopped_ns = self.heard.now_ns;
         while self.heard.crowds.iter().any(|crowd| crowd.owed() > 0)
-            && self.heard.now_ns < self.heard.last_ns.max(stopped_ns) + LOST_NS
+            && self.heard.now_ns < self.heard.last_ns.max(stopped_ns) + nanoseconds(self.plan.patience_s)
         {
             self.turn(TURN, events)?;
         }

@@ -1,6 +1,10 @@
 //! All scenarios, in the order they run. A new one is a constant in one of these files and a line in the list.
 
+mod chat;
+mod compare;
 mod fanout;
+mod neighbours;
+mod workers;
 
 use super::stage::Stage;
 use crate::Fault;
@@ -17,7 +21,16 @@ pub(crate) struct Scenario {
 }
 
 /// Every scenario.
-pub(crate) const ALL: &[&Scenario] = &[&fanout::THOUSAND, &fanout::TEN_THOUSAND, &fanout::SINGLE, &fanout::PACED];
+pub(crate) const ALL: &[&Scenario] = &[
+    &fanout::THOUSAND,
+    &fanout::TEN_THOUSAND,
+    &fanout::SINGLE,
+    &fanout::PACED,
+    &neighbours::BIG,
+    &chat::SATURATED,
+    &chat::PACED,
+    &workers::TWO,
+];
 
 /// The scenarios of these names, or whose names begin so; all if there are none.
 pub(crate) fn chosen(names: &[String]) -> Result<Vec<&'static Scenario>, Fault> {
