@@ -112,6 +112,7 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
+        self.local.node.metrics.polls_waiting.dec();
         let Some(pipe) = self.connection.socket.pipe() else { return };
         if !self.answered && pipe.reader() == Some(self.turn) {
             lose(self.local, self.connection);
@@ -154,6 +155,7 @@ pub(super) async fn poll(local: &Rc<Local>, connection: &Rc<Connection>, mark: &
     let is_upgrading = is_upgrading(local, connection);
     let hold = if is_upgrading { UPGRADING_HOLD } else { hold };
     pipe.begin(turn);
+    local.node.metrics.polls_waiting.inc();
     let mut waiting = Waiting { local, connection, turn, answered: false };
     local.try_flush(connection);
     let got = timeout(hold, pipe.read(turn)).await;
