@@ -17,6 +17,7 @@ mod malformed;
 mod msgpack;
 mod permission;
 mod pings;
+mod plain;
 mod presence;
 mod proxied;
 mod public_port;

@@ -196,7 +196,9 @@ impl Inbox {
             | Order::Response { .. }
             | Order::Disconnect { .. }
             | Order::Revoked
-            | Order::Prove { .. } => 0,
+            | Order::Prove { .. }
+            | Order::Locate { .. }
+            | Order::Located { .. } => 0,
         };
         let mut queue = self.lock();
         if queue.is_full(&self.config, bytes) {

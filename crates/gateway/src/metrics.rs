@@ -59,6 +59,8 @@ pub struct Metrics {
     pub tls_certificate_ends: IntGauge,
     /// HTTP requests refused before an upgrade, by status.
     pub http_refusals: IntCounterVec,
+    /// Requests of clients by plain HTTP, by route and status.
+    pub http_requests: IntCounterVec,
     /// Handshakes refused because too many came at once.
     pub admission_refusals: IntCounter,
     /// How many handshakes may be completed at this moment, when it is asked for.
@@ -135,6 +137,8 @@ pub struct Metrics {
     pub api_seconds: HistogramVec,
     /// Publications of backends, by outcome (`ok` or a code).
     pub api_publications: IntCounterVec,
+    /// Nodes that did not answer where a user is.
+    pub locate_unanswered: IntCounter,
     /// Socket.IO clients that asked to go on where they had been, by outcome.
     pub session_recoveries: IntCounterVec,
     /// How often limits were reached, by limit.
@@ -171,6 +175,7 @@ impl Metrics {
             )?,
             tls_certificate_ends: r.gauge("tls_certificate_ends_seconds", "End of the certificate, since 1970")?,
             http_refusals: r.counters("http_refusals_total", "HTTP requests refused, by status", &["status"])?,
+            http_requests: r.counters("http_requests_total", "Clients' plain HTTP requests", &["route", "status"])?,
             admission_refusals: r.counter("admission_refusals_total", "Handshakes refused: too many at once")?,
             admission_free: r.gauge("admission_free", "Handshakes that may be completed at this moment")?,
             tokens: r.counters("tokens_total", "Tokens looked at, by outcome", &["outcome"])?,
@@ -242,6 +247,8 @@ impl Metrics {
                 &["route"],
             )?,
             api_publications: r.counters("api_publications_total", "Publications of backends", &["outcome"])?,
+            locate_unanswered: r
+                .counter("locate_unanswered_total", "Nodes that did not tell in time where a user is")?,
             session_recoveries: r.counters_of(
                 "session_recoveries_total",
                 "Socket.IO clients that asked to go on where they had been",

@@ -240,7 +240,10 @@ fn read_http(s: &mut Settings) -> HttpConfig {
     if proxy_protocol && trusted_proxies.is_empty() {
         s.fault("proxy_protocol (GW_PROXY_PROTOCOL): without trusted_proxies nobody may connect".to_owned());
     }
-    HttpConfig { origins, trusted_proxies, proxy_protocol, header_timeout: Duration::from_secs(5), hsts: tls::hsts(s) }
+    let doc = "requests of clients by plain HTTP that this node answers at once; over it 503 and Retry-After";
+    let requests_max = s.count("limits.http_requests", "256", doc);
+    let (header_timeout, hsts) = (Duration::from_secs(5), tls::hsts(s));
+    HttpConfig { origins, trusted_proxies, proxy_protocol, header_timeout, hsts, requests_max }
 }
 
 fn read_worker(s: &mut Settings) -> WorkerConfig {

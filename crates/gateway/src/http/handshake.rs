@@ -1,16 +1,15 @@
 //! From a request to a connection: who asks, from where, for which dialect; and what a refusal looks like.
 
 use super::address::{client_address, is_trusted};
-use super::origin::is_allowed;
+use super::caller::{denied, identify, let_in, visitor};
 use super::refusal::{Refused, refuse, refuse_for_now, refuse_until};
-use super::shown::{offered, percent_decoded, queries, query, token};
+use super::shown::{offered, percent_decoded, queries, query};
 use super::{Body, Visit};
-use crate::auth::{AuthError, Identity};
+use crate::auth::Identity;
 use crate::engine::Engine;
-use crate::hooks::{Denial, TooMuch, Visitor};
+use crate::hooks::Visitor;
 use crate::local::connection::Opened;
 use crate::metrics::Limit;
-use crate::node::Node;
 use crate::places::{Place, network};
 use crate::session::{Phase, Session};
 use crate::socket::Socket;
@@ -24,7 +23,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use protocol::dialect::Dialect;
 use protocol::dialect::raw::{Past, Raw};
-use protocol::{Channel, CloseCode, ErrorCode};
+use protocol::{Channel, CloseCode};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -278,30 +277,19 @@ pub(super) async fn check(
     place: &mut Place,
 ) -> Result<Known, Refused> {
     let node = &visit.local.node;
-    if !node.takes_connections() {
-        let text = "this node takes no connections now\n";
-        return Err(Refused { status: StatusCode::SERVICE_UNAVAILABLE, text, close: CloseCode::OverCapacity });
-    }
-    if !is_allowed(&node.config.http.origins, request.headers(), visit.is_tls) {
-        let text = "pages of this Origin may not connect (origins)\n";
-        return Err(Refused { status: StatusCode::FORBIDDEN, text, close: CloseCode::Forbidden });
-    }
+    let_in(visit, request.headers())?;
     if node.places.assign(place, address).is_err() {
         node.metrics.limits.reached(Limit::ConnectionsPerAddress);
         let text = "this address holds as many connections as it may (limits.connections_per_address)\n";
         return Err(Refused { status: StatusCode::TOO_MANY_REQUESTS, text, close: CloseCode::OverCapacity });
     }
-    let identity = identify(node, request).await?;
+    let identity = identify(node, request.headers(), request.uri()).await?;
     let channel = match dialect {
         Dialect::Raw(raw) => Some(raw.channel.clone()),
         _ => None,
     };
     let from = || Visitor::new(dialect.name(), channel, address, request.headers());
-    let visitor = node.hooks.visitor(request.headers(), from).map_err(|TooMuch| Refused {
-        status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-        text: "the headers and cookies that the application is shown are more than 8 KiB\n",
-        close: CloseCode::Forbidden,
-    })?;
+    let visitor = visitor(node, request.headers(), from)?;
     let identity = match &visitor {
         // Whoever has yet to show a token is asked about then.
         Some(visitor) if identity.is_some() || node.config.auth.anonymous => {
@@ -317,33 +305,6 @@ pub(super) async fn check(
         return Err(Refused { status: StatusCode::TOO_MANY_REQUESTS, text, close: CloseCode::OverCapacity });
     }
     Ok((identity, visitor))
-}
-
-fn denied(denial: &Denial) -> Refused {
-    let (status, text, close) = match denial.code {
-        ErrorCode::Unavailable => {
-            (StatusCode::SERVICE_UNAVAILABLE, "the application cannot be asked now\n", CloseCode::OverCapacity)
-        }
-        ErrorCode::Unauthenticated => {
-            (StatusCode::UNAUTHORIZED, "the application does not know who this is\n", CloseCode::Unauthenticated)
-        }
-        _ => (StatusCode::FORBIDDEN, "the application does not let this in\n", CloseCode::Forbidden),
-    };
-    Refused { status, text, close }
-}
-
-async fn identify(node: &Node, request: &Request<Incoming>) -> Result<Option<Identity>, Refused> {
-    let Some(token) = token(&node.config.auth, request.headers(), request.uri())? else { return Ok(None) };
-    node.auth.identify_waiting(&token).await.map(Some).map_err(|error| {
-        tracing::debug!(%error, "a token was refused at the handshake");
-        let (status, text, close) = match error {
-            AuthError::Refused(_) => (StatusCode::UNAUTHORIZED, "the token was refused\n", CloseCode::Unauthenticated),
-            AuthError::UnknownKey | AuthError::Unavailable => {
-                (StatusCode::SERVICE_UNAVAILABLE, "tokens cannot be checked now\n", CloseCode::OverCapacity)
-            }
-        };
-        Refused { status, text, close }
-    })
 }
 
 fn is_upgrade(headers: &HeaderMap) -> bool {

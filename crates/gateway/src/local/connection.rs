@@ -29,6 +29,8 @@ thread_local! {
 pub struct Connection {
     /// Unique on the node: the worker in the top byte, then chance, then a count.
     pub number: u64,
+    /// Since when it is there, in Unix milliseconds.
+    pub since_ms: u64,
     /// How it speaks.
     pub dialect: Dialect,
     /// Its stream.
@@ -181,6 +183,7 @@ impl Connection {
         };
         Self {
             number,
+            since_ms: super::unix_ms(),
             dialect: opened.dialect,
             socket: opened.socket,
             visitor: opened.visitor,

@@ -6,9 +6,11 @@ pub mod dismissal;
 pub mod ending;
 pub mod flushing;
 pub mod heartbeat;
+pub mod locating;
 pub mod permission;
 pub mod places;
 pub mod shedding;
+pub mod speaker;
 pub mod telling;
 pub mod timers;
 
@@ -36,13 +38,19 @@ pub struct Publishing {
     /// What the broker gets.
     pub publish: broker::Publish,
     /// Who asked.
-    pub connection: Rc<Connection>,
-    /// The id of the command.
-    pub id: Option<u64>,
+    pub asker: Asker,
     /// When it was asked.
     pub asked: Instant,
     /// Whether the application is told of it.
     pub is_told: bool,
+}
+
+/// Who waits for what becomes of a publication.
+pub enum Asker {
+    /// A connection, and the id of its command.
+    Connection(Rc<Connection>, Option<u64>),
+    /// A request.
+    Request(oneshot::Sender<Result<Reply, Refusal>>),
 }
 
 /// Ticks do not begin at 0 but an hour later, so that there are moments before the worker began.
@@ -79,6 +87,8 @@ pub struct Local {
     pub stopping: Cell<Option<CloseCode>>,
     /// Those who are being sent away, if any are.
     pub going: RefCell<Option<Going>>,
+    /// Users whose connections somebody asks for.
+    pub searches: RefCell<locating::Searches>,
     /// Told when the last connection has gone.
     pub emptied: Notify,
     /// What this worker holds of frames that many sockets share.
@@ -121,6 +131,7 @@ impl Local {
             gathered: Notify::new(),
             stopping: Cell::new(None),
             going: RefCell::default(),
+            searches: RefCell::default(),
             emptied: Notify::new(),
             meter: Meter::default(),
             shared_held: Cell::new(0),
@@ -228,12 +239,7 @@ impl Local {
 
     /// Who speaks, as others see it.
     pub fn origin(&self, connection: &Connection) -> Origin {
-        let identity = connection.state.borrow().session.identity.clone();
-        Origin {
-            client: self.public_id(connection),
-            user: identity.as_ref().map(|i| i.user.clone()),
-            info: identity.and_then(|i| i.info.clone()),
-        }
+        self.origin_of(connection)
     }
 
     /// Answers a command, if it asked for an answer.
@@ -289,7 +295,9 @@ impl Local {
 
     /// Gathers a publication for the end of the turn.
     pub fn publish(&self, publishing: Publishing) {
-        publishing.connection.state.borrow_mut().publishing += 1;
+        if let Asker::Connection(connection, _) = &publishing.asker {
+            connection.state.borrow_mut().publishing += 1;
+        }
         self.publishing.borrow_mut().push(publishing);
         self.gathered.notify_one();
     }

@@ -112,7 +112,9 @@ pub fn take_order(local: &Rc<Local>, order: Order) {
         | Order::Answer { .. }
         | Order::Disconnect { .. }
         | Order::Revoked
-        | Order::Prove { .. } => {}
+        | Order::Prove { .. }
+        | Order::Locate { .. }
+        | Order::Located { .. } => {}
     }
 }
 

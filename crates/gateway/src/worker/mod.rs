@@ -68,9 +68,8 @@ pub struct WorkerConfig {
     pub flush_tick_max: Duration,
 }
 
-/// How long a worker that stops waits for requests of the server API that are under way: longer than a publication may
-/// take by default.
-const API_STOP_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long a worker that stops waits for HTTP requests that are under way: longer than a publication may take by default.
+const REQUESTS_STOP_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// What a worker is started with.
 pub struct Start {
@@ -116,9 +115,13 @@ async fn run(start: Start) {
     steady::stop(&local, code).await;
     // What backends have asked is answered: their requests run on this thread.
     if let Some(api) = &local.node.api
-        && timeout(API_STOP_TIMEOUT, api.idle()).await.is_err()
+        && timeout(REQUESTS_STOP_TIMEOUT, api.idle()).await.is_err()
     {
         tracing::info!(worker = local.index, "some requests of the server API were not answered in time");
+    }
+    // What was asked by plain HTTP is answered: those requests run on this thread.
+    if timeout(REQUESTS_STOP_TIMEOUT, local.node.requests.idle()).await.is_err() {
+        tracing::info!(worker = local.index, "some HTTP requests were not answered in time");
     }
 }
 

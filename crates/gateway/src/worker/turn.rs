@@ -5,7 +5,7 @@ use crate::commands;
 use crate::hub::fanout::{Encoded, Turn};
 use crate::inbox::{Inbox, Item, Mail};
 use crate::local::connection::Connection;
-use crate::local::{Local, Publishing};
+use crate::local::{Asker, Local, Publishing};
 use crate::policy::Namespace;
 use crate::socketio::{calls, removal};
 use broker::{Delivery, Outcome, PublishError};
@@ -211,22 +211,21 @@ pub(super) fn publish(local: &Rc<Local>) {
     }
     let mut batch = Vec::with_capacity(gathered.len());
     let mut askers = Vec::with_capacity(gathered.len());
-    for Publishing { publish, connection, id, asked, is_told } in gathered {
+    for Publishing { publish, asker, asked, is_told } in gathered {
         let told = is_told.then(|| publish.publication.clone());
-        askers.push((connection, id, publish.channel.clone(), asked, told));
+        askers.push((asker, publish.channel.clone(), asked, told));
         batch.push(publish);
     }
     let outcomes = local.node.broker.publish(batch);
     let local = local.clone();
     tokio::task::spawn_local(async move {
         let outcomes = outcomes.await;
-        for ((connection, id, channel, asked, told), outcome) in askers.into_iter().zip(outcomes) {
-            connection.state.borrow_mut().publishing -= 1;
+        for ((asker, channel, asked, told), outcome) in askers.into_iter().zip(outcomes) {
             local.node.metrics.publish_seconds.observe(asked.elapsed().as_secs_f64());
             if let Some(publication) = told {
                 tell(&local, &channel, &publication, &outcome);
             }
-            answer(&local, &connection, id, channel, outcome);
+            answer(&local, asker, answer_of(channel, outcome));
         }
     });
 }
@@ -243,20 +242,34 @@ fn tell(local: &Local, channel: &Channel, publication: &Publication, outcome: &O
     }
 }
 
-fn answer(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, channel: Channel, outcome: Outcome) {
-    match outcome {
-        Ok(position) => {
-            local.node.metrics.done("publish");
-            local.reply(connection, id, Reply::Published { channel, position });
+fn answer(local: &Rc<Local>, asker: Asker, answer: Result<Reply, Refusal>) {
+    match asker {
+        Asker::Connection(connection, id) => {
+            connection.state.borrow_mut().publishing -= 1;
+            match answer {
+                Ok(reply) => {
+                    local.node.metrics.done("publish");
+                    local.reply(&connection, id, reply);
+                }
+                Err(refusal) => local.refuse(&connection, "publish", id, refusal),
+            }
         }
-        Err(PublishError::Unavailable) => local.refuse(connection, "publish", id, Refusal::unavailable()),
+        // Whoever has gone has gone: its publication has not.
+        Asker::Request(waiting) => drop(waiting.send(answer)),
+    }
+}
+
+fn answer_of(channel: Channel, outcome: Outcome) -> Result<Reply, Refusal> {
+    match outcome {
+        Ok(position) => Ok(Reply::Published { channel, position }),
+        Err(PublishError::Unavailable) => Err(Refusal::unavailable()),
         Err(PublishError::StateFull) => {
             let message = "the channel's state has no room for this key: take one out, or wait until one ends";
-            local.refuse(connection, "publish", id, Refusal::new(ErrorCode::LimitExceeded, message));
+            Err(Refusal::new(ErrorCode::LimitExceeded, message))
         }
         Err(PublishError::UnknownOutcome) => {
             let message = "the broker did not answer in time; repeat with the same `key`";
-            local.refuse(connection, "publish", id, Refusal::new(ErrorCode::UnknownOutcome, message));
+            Err(Refusal::new(ErrorCode::UnknownOutcome, message))
         }
     }
 }
