@@ -13,6 +13,7 @@ mod forged;
 mod hooks;
 mod idempotence;
 mod limits;
+mod longpoll;
 mod malformed;
 mod msgpack;
 mod permission;

@@ -1,8 +1,10 @@
 //! Bodies of requests: bounded in bytes and time.
 
 use bytes::Bytes;
+use http::StatusCode;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
+use protocol::{ErrorCode, Refusal};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -18,6 +20,20 @@ pub(super) enum NoBody {
     Late,
     /// It ended early, or is not as HTTP has it.
     Broken,
+}
+
+impl NoBody {
+    /// What is answered to that.
+    pub(super) fn refusal(self, max_bytes: usize) -> (StatusCode, Refusal) {
+        match self {
+            Self::TooLarge => {
+                let message = format!("the body is larger than {max_bytes} bytes (limits.max_message)");
+                (StatusCode::PAYLOAD_TOO_LARGE, Refusal::new(ErrorCode::TooLarge, message))
+            }
+            Self::Late => (StatusCode::REQUEST_TIMEOUT, Refusal::bad_request("the body did not come within 5 s")),
+            Self::Broken => (StatusCode::BAD_REQUEST, Refusal::bad_request("the body is broken off")),
+        }
+    }
 }
 
 /// Reads a body of at most so many bytes; one that says it is larger is not begun.

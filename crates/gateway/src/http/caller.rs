@@ -132,14 +132,11 @@ pub(super) async fn who(visit: &Visit, head: &Parts) -> Result<Caller, Refusal> 
     let node = &visit.local.node;
     look_at_stream(visit)?;
     let_in(visit, &head.headers).map_err(|refused| said(&refused))?;
-    let place = node.requests.enter().ok_or_else(|| {
-        node.metrics.limits.reached(Limit::HttpRequests);
-        passing(ErrorCode::Unavailable, "this node answers as many requests as it may (limits.http_requests)")
-    })?;
+    let place = take_place(node)?;
     let address = client_address(visit.peer.ip(), &head.headers, &node.config.http.trusted_proxies);
     let guess = Guess::take(node, network(address))?;
     let entry = enter(visit)?;
-    assign(visit, address)?;
+    assign_to(visit, address)?;
     let identity = identity(node, head, address).await.map_err(|refused| said(&refused))?;
     guess.was_none();
     if let Some(entry) = entry {
@@ -152,8 +149,16 @@ pub(super) async fn who(visit: &Visit, head: &Parts) -> Result<Caller, Refusal> 
     Ok(Caller { identity, whose, client, place: Arc::new(place) })
 }
 
+/// A place among all requests that are answered at once.
+pub(super) fn take_place(node: &Node) -> Result<OwnedSemaphorePermit, Refusal> {
+    node.requests.enter().ok_or_else(|| {
+        node.metrics.limits.reached(Limit::HttpRequests);
+        passing(ErrorCode::Unavailable, "this node answers as many requests as it may (limits.http_requests)")
+    })
+}
+
 /// Whoever has found no place is only told so.
-fn look_at_stream(visit: &Visit) -> Result<(), Refusal> {
+pub(super) fn look_at_stream(visit: &Visit) -> Result<(), Refusal> {
     if !visit.is_spare {
         return Ok(());
     }
@@ -186,7 +191,13 @@ fn enter(visit: &Visit) -> Result<Option<Entry<'_>>, Refusal> {
     })
 }
 
-fn assign(visit: &Visit, address: IpAddr) -> Result<(), Refusal> {
+/// Counts the stream among those of the address that a request comes from.
+pub(super) fn assign(visit: &Visit, head: &Parts) -> Result<(), Refusal> {
+    let trusted = &visit.local.node.config.http.trusted_proxies;
+    assign_to(visit, client_address(visit.peer.ip(), &head.headers, trusted))
+}
+
+fn assign_to(visit: &Visit, address: IpAddr) -> Result<(), Refusal> {
     let Some(mut place) = visit.place.take() else { return Ok(()) };
     let node = &visit.local.node;
     let assigned = node.places.assign(&mut place, address);
@@ -274,7 +285,7 @@ fn passing(code: ErrorCode, message: &'static str) -> Refusal {
 }
 
 /// What a handshake is refused with, as a command is.
-fn said(refused: &Refused) -> Refusal {
+pub(super) fn said(refused: &Refused) -> Refusal {
     let message = refused.text.trim_end();
     match refused.status {
         StatusCode::UNAUTHORIZED => Refusal::new(ErrorCode::Unauthenticated, message),

@@ -17,7 +17,7 @@ use crate::socketio::{open, say};
 use crate::worker::{adopt, feed};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -37,7 +37,7 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Those of one address who come too fast are spread over so many seconds, a `Retry-After` being whole ones.
-const RETRY_SPREAD_S: u32 = 3;
+pub(super) const RETRY_SPREAD_S: u32 = 3;
 
 /// `GET /ws`: in the first native dialect that is offered, or in JSON.
 pub(super) async fn native(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
@@ -142,7 +142,7 @@ pub(super) async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, w
         visit.place.set(Some(place));
         return malformed();
     };
-    let (session, visitor, close) = match check(visit, &request, &wanted.dialect, address, &mut place).await {
+    let (session, visitor, close) = match check(visit, request.headers(), request.uri(), &wanted.dialect, address, &mut place).await {
         // Who enters a namespace is known by its CONNECT.
         Ok((identity, visitor)) if wanted.engine.is_some() => {
             (Session::new(Phase::Connecting, identity.map(Arc::new)), visitor, None)
@@ -196,7 +196,7 @@ fn not_now(visit: &Visit, place: Place, retry_after_s: u32) -> Response<Body> {
 
 /// More come from one address than it may send. Before the token is looked at, so that guessing is bounded too, and for
 /// browsers in no other words: the upgrade that a close needs is what is to be spared.
-pub(super) fn too_many_handshakes(wait: Duration) -> Response<Body> {
+fn too_many_handshakes(wait: Duration) -> Response<Body> {
     let text = "handshakes come faster than one address may send them (limits.handshakes_per_address)\n";
     let wait_s = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
     refuse_until(StatusCode::TOO_MANY_REQUESTS, text, wait_s.saturating_add(fastrand::u32(..RETRY_SPREAD_S)))
@@ -234,6 +234,7 @@ async fn hand_over(
         session,
         place,
         engine: wanted.engine,
+        polled: None,
         visitor,
         #[cfg(feature = "echo")]
         is_echo: wanted.is_echo,
@@ -259,7 +260,7 @@ fn taken_back(upgraded: hyper::upgrade::Upgraded) -> Option<(Socket, Bytes)> {
     }
 }
 
-fn session(visit: &Visit, identity: Option<Identity>) -> Session {
+pub(super) fn session(visit: &Visit, identity: Option<Identity>) -> Session {
     let may_stay = identity.is_some() || visit.local.node.config.auth.anonymous;
     let phase = if may_stay { Phase::Ready } else { Phase::Connecting };
     Session::new(phase, identity.map(Arc::new))
@@ -271,25 +272,26 @@ pub(super) type Known = (Option<Identity>, Option<Box<Visitor>>);
 /// Readiness, Origin, address, token, and what the application says to it.
 pub(super) async fn check(
     visit: &Visit,
-    request: &Request<Incoming>,
+    headers: &HeaderMap,
+    uri: &Uri,
     dialect: &Dialect,
     address: IpAddr,
     place: &mut Place,
 ) -> Result<Known, Refused> {
     let node = &visit.local.node;
-    let_in(visit, request.headers())?;
+    let_in(visit, headers)?;
     if node.places.assign(place, address).is_err() {
         node.metrics.limits.reached(Limit::ConnectionsPerAddress);
         let text = "this address holds as many connections as it may (limits.connections_per_address)\n";
         return Err(Refused { status: StatusCode::TOO_MANY_REQUESTS, text, close: CloseCode::OverCapacity });
     }
-    let identity = identify(node, request.headers(), request.uri()).await?;
+    let identity = identify(node, headers, uri).await?;
     let channel = match dialect {
         Dialect::Raw(raw) => Some(raw.channel.clone()),
         _ => None,
     };
-    let from = || Visitor::new(dialect.name(), channel, address, request.headers());
-    let visitor = visitor(node, request.headers(), from)?;
+    let from = || Visitor::new(dialect.name(), channel, address, headers);
+    let visitor = visitor(node, headers, from)?;
     let identity = match &visitor {
         // Whoever has yet to show a token is asked about then.
         Some(visitor) if identity.is_some() || node.config.auth.anonymous => {

@@ -10,9 +10,11 @@ mod engineio;
 pub mod fuzzing;
 mod handshake;
 mod native;
+mod opening;
 mod origin;
 mod pages;
 mod plain;
+mod poll;
 mod probe;
 mod proxy_protocol;
 mod refusal;
@@ -228,6 +230,7 @@ async fn route(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> 
         }
         #[cfg(feature = "echo")]
         "/engine.io/" => engineio::serve(visit, request).await,
+        "/poll" => poll::serve(visit, request).await,
         _ if path.starts_with("/raw/") => handshake::raw(visit, request).await,
         _ if let Some(route) = plain::Route::of(path) => plain::serve(visit, request, route).await,
         _ => {

@@ -18,7 +18,7 @@ pub(super) const fn status_of(code: ErrorCode) -> StatusCode {
         ErrorCode::BadRequest => StatusCode::BAD_REQUEST,
         ErrorCode::Unauthenticated => StatusCode::UNAUTHORIZED,
         ErrorCode::PermissionDenied => StatusCode::FORBIDDEN,
-        ErrorCode::UnknownChannel | ErrorCode::UnknownClient => StatusCode::NOT_FOUND,
+        ErrorCode::UnknownChannel | ErrorCode::UnknownClient | ErrorCode::UnknownSession => StatusCode::NOT_FOUND,
         ErrorCode::AlreadySubscribed | ErrorCode::NotSubscribed | ErrorCode::LimitExceeded => StatusCode::CONFLICT,
         ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
@@ -29,8 +29,12 @@ pub(super) const fn status_of(code: ErrorCode) -> StatusCode {
 }
 
 /// One object as the body. The place is given back when it has left.
-pub(super) fn object(status: StatusCode, body: Vec<u8>, place: Option<Place>) -> Response<Body> {
-    let body = Bytes::from_owner(Held { body, _place: place });
+pub(super) fn object(status: StatusCode, json: Vec<u8>, place: Option<Place>) -> Response<Body> {
+    body(status, Bytes::from_owner(Held { body: json, _place: place }))
+}
+
+/// The same of JSON that is written already.
+pub(super) fn body(status: StatusCode, body: Bytes) -> Response<Body> {
     let mut response = answer(status, "application/json", body);
     let headers = response.headers_mut();
     // Who asks decides what is answered, and what is new is not to be old.
@@ -123,7 +127,8 @@ mod tests {
 
     #[test]
     fn what_passes_has_a_status_after_which_clients_come_back() {
-        for code in ErrorCode::ALL {
+        // A session that is unknown is no better later: another one is opened.
+        for code in ErrorCode::ALL.iter().filter(|code| **code != ErrorCode::UnknownSession) {
             let status = status_of(*code);
             let passes = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
             assert_eq!(passes, code.temporary(), "{code:?}");

@@ -1,6 +1,6 @@
 //! What clients may do without a WebSocket: publish, and read what came since they last asked.
 
-use super::body::{self, NoBody};
+use super::body;
 use super::caller::{Caller, who};
 use super::cors::Cors;
 use super::shown::{percent_decoded, query};
@@ -120,14 +120,7 @@ async fn take(max_bytes: usize, headers: &HeaderMap, body: Incoming) -> Result<B
         let refusal = Refusal::bad_request("the body is JSON: say `Content-Type: application/json`");
         return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, refusal));
     }
-    body::read(body, max_bytes).await.map_err(|wrong| match wrong {
-        NoBody::TooLarge => {
-            let message = format!("the body is larger than {max_bytes} bytes (limits.max_message)");
-            (StatusCode::PAYLOAD_TOO_LARGE, Refusal::new(ErrorCode::TooLarge, message))
-        }
-        NoBody::Late => (StatusCode::REQUEST_TIMEOUT, Refusal::bad_request("the body did not come within 5 s")),
-        NoBody::Broken => (StatusCode::BAD_REQUEST, Refusal::bad_request("the body is broken off")),
-    })
+    body::read(body, max_bytes).await.map_err(|wrong| wrong.refusal(max_bytes))
 }
 
 /// Nothing that a form of another page could send: whoever sends JSON from there is asked for by a preflight first.

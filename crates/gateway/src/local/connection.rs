@@ -6,6 +6,7 @@ use crate::hooks::Visitor;
 use crate::limit::Buckets;
 use crate::outbox::{Flushed, Outbox};
 use crate::places::Place;
+use crate::polling::Polled;
 use crate::session::Session;
 use crate::socket::Socket;
 use crate::websocket::{Packing, Reader};
@@ -91,6 +92,8 @@ pub struct State {
     pub ended: Option<CloseCode>,
     /// What a Socket.IO connection has beside all this.
     pub engine: Option<Box<Engine>>,
+    /// What a native session has whose client polls.
+    pub polled: Option<Box<Polled>>,
 }
 
 /// What a connection makes its worker hold, in bytes as far as 32 bits go.
@@ -149,6 +152,8 @@ pub struct Opened {
     pub place: Place,
     /// Its session, if it speaks Socket.IO.
     pub engine: Option<Box<Engine>>,
+    /// Its session, if its client polls for it as a native one.
+    pub polled: Option<Box<Polled>>,
     /// See [`Connection::visitor`].
     pub visitor: Option<Box<Visitor>>,
     /// See [`Connection::is_echo`].
@@ -180,6 +185,7 @@ impl Connection {
             is_told: false,
             ended: None,
             engine: opened.engine,
+            polled: opened.polled,
         };
         Self {
             number,

@@ -1,6 +1,7 @@
 //! One thread that owns its sockets outright: accepts, reads, and ends each turn by publishing and writing once.
 
 mod accept;
+mod asked;
 mod flush;
 mod flush_tick;
 mod repair;
@@ -10,6 +11,7 @@ mod tests;
 mod turn;
 
 pub use accept::{Front, bind};
+pub use asked::serve;
 pub use steady::{adopt, feed};
 
 use crate::limit::{Rate, Rates};

@@ -7,7 +7,8 @@ use crate::inbox::{Inbox, Item, Mail};
 use crate::local::connection::Connection;
 use crate::local::{Asker, Local, Publishing};
 use crate::policy::Namespace;
-use crate::socketio::{calls, removal};
+use crate::polling::calls;
+use crate::socketio::removal;
 use broker::{Delivery, Outcome, PublishError};
 use protocol::dialect::Encoding;
 use protocol::order::Order;
@@ -77,7 +78,7 @@ fn handle(local: &Rc<Local>, mail: Mail) -> Option<CloseCode> {
                 }
             }
             Item::Order(order) => match *order {
-                order @ (Order::Request { .. } | Order::Response { .. }) => calls::take_order(local, order),
+                order @ (Order::Request { .. } | Order::Response { .. }) => calls::take_order(local, super::serve, order),
                 order => commands::take_order(local, order),
             },
             Item::Handover(handover) => removal::take_stream(local, *handover),

@@ -110,6 +110,7 @@ fn sentence(code: ErrorCode) -> &'static str {
         ErrorCode::Unavailable => "the broker cannot be reached; nothing was done",
         ErrorCode::UnknownOutcome => "the broker did not answer in time; repeat with the same key",
         ErrorCode::Internal => "a fault of the gateway",
+        ErrorCode::UnknownSession => "no such session",
     }
 }
 

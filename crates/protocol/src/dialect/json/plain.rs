@@ -5,8 +5,9 @@ use super::decode::{Batch, begins_with, describe, publish};
 use super::encode::{Object, write_refusal, write_reply};
 use super::fields::{Fields, text};
 use super::notation::Json;
-use crate::{Channel, Position, Publication, Publish, Refusal, Reply};
+use crate::{Channel, CloseCode, Position, Publication, Publish, Refusal, Reply};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 
 /// What a body asks to be published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +100,34 @@ pub fn encode_messages(buffer: &mut Vec<u8>, channel: &Channel, messages: &Messa
         .boolean("more", messages.more)
         .publications("publications", &messages.publications)
         .end();
+}
+
+/// Writes what a session begins with whose client polls: the name by which it is asked for from then on, and how long a
+/// poll waits.
+pub fn encode_opened(buffer: &mut Vec<u8>, session: &str, wait_ms: u64) {
+    Object::<Json>::of(buffer, "opened").string("session", session).number("wait_ms", wait_ms).end();
+}
+
+/// Writes the end of a connection, for those who hear of no close frame.
+pub fn encode_close(buffer: &mut Vec<u8>, code: u16) {
+    let known = CloseCode::from_code(code);
+    Object::<Json>::of(buffer, "close")
+        .number("code", u64::from(code))
+        .string("reason", known.map_or("", CloseCode::reason))
+        .optional(known, |o, known| o.string("reconnect", known.reconnect().as_str()))
+        .end();
+}
+
+/// Writes whole messages as one array, without what is between them.
+pub fn encode_array<'a>(buffer: &mut Vec<u8>, objects: impl IntoIterator<Item = Cow<'a, [u8]>>) {
+    buffer.push(b'[');
+    for (index, object) in objects.into_iter().enumerate() {
+        if index > 0 {
+            buffer.push(b',');
+        }
+        buffer.extend_from_slice(&object);
+    }
+    buffer.push(b']');
 }
 
 #[cfg(test)]
