@@ -60,8 +60,7 @@ impl Line {
     pub(crate) async fn close(&mut self) -> Result<(), Error> {
         match self {
             Self::Socket(socket) => {
-                // By its name: with some features of futures-util a Box has a `close` of its own.
-                WebSocketStream::close(socket, Some(CloseFrame { code: 1000.into(), reason: "".into() })).await?;
+                socket.close(Some(CloseFrame { code: 1000.into(), reason: "".into() })).await?;
                 while let Some(message) = socket.next().await {
                     message?;
                 }
