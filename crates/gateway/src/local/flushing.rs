@@ -121,9 +121,10 @@ impl Local {
         }
     }
 
-    /// Those to flush at the end of this turn.
-    pub fn take_dirty(&self) -> Vec<Rc<Connection>> {
-        std::mem::take(&mut self.dirty.borrow_mut())
+    /// Takes those to flush at the end of this turn, and leaves an empty list in their place.
+    pub fn swap_dirty(&self, taken: &mut Vec<Rc<Connection>>) {
+        taken.clear();
+        std::mem::swap(&mut *self.dirty.borrow_mut(), taken);
     }
 
     /// Writes what waits, as far as the kernel takes it. A broken socket takes nothing any more: its reading task finds that
@@ -148,6 +149,7 @@ impl Local {
                 (Flushed::All, Default::default())
             }
         };
+        self.writes.set(self.writes.get().wrapping_add(written.calls));
         self.node.metrics.writes.inc_by(written.calls);
         self.node.metrics.bytes_out.inc_by(written.bytes);
         if was_behind && written.bytes > 0 {

@@ -6,9 +6,11 @@ pub mod dismissal;
 pub mod ending;
 pub mod flushing;
 pub mod heartbeat;
+pub mod locating;
 pub mod permission;
 pub mod places;
 pub mod shedding;
+pub mod speaker;
 pub mod telling;
 pub mod timers;
 
@@ -20,13 +22,13 @@ use crate::outbox::Meter;
 use crate::websocket::Frames;
 use connection::{Connection, Opened, Times};
 use protocol::forward::Response;
-use protocol::{CloseCode, Origin, Outgoing, Publication, Push, Refusal, Reply, Text, Welcome};
+use protocol::{CloseCode, Origin, Outgoing, Position, Publication, Push, Refusal, Reply, Text, Welcome};
 use shedding::Going;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use timers::{TICK_MS, Tick, Wheel, ticks};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
@@ -36,13 +38,19 @@ pub struct Publishing {
     /// What the broker gets.
     pub publish: broker::Publish,
     /// Who asked.
-    pub connection: Rc<Connection>,
-    /// The id of the command.
-    pub id: Option<u64>,
+    pub asker: Asker,
     /// When it was asked.
     pub asked: Instant,
     /// Whether the application is told of it.
     pub is_told: bool,
+}
+
+/// Who waits for what becomes of a publication.
+pub enum Asker {
+    /// A connection, and the id of its command.
+    Connection(Rc<Connection>, Option<u64>),
+    /// A request.
+    Request(oneshot::Sender<Result<Reply, Refusal>>),
 }
 
 /// Ticks do not begin at 0 but an hour later, so that there are moments before the worker began.
@@ -79,6 +87,8 @@ pub struct Local {
     pub stopping: Cell<Option<CloseCode>>,
     /// Those who are being sent away, if any are.
     pub going: RefCell<Option<Going>>,
+    /// Users whose connections somebody asks for.
+    pub searches: RefCell<locating::Searches>,
     /// Told when the last connection has gone.
     pub emptied: Notify,
     /// What this worker holds of frames that many sockets share.
@@ -91,6 +101,12 @@ pub struct Local {
     held: Cell<usize>,
     /// The tick that the timers were looked at last, for what need not be more exact.
     recent_tick: Cell<Tick>,
+    /// Where a fan-out lists its subscribers.
+    pub subscribers: RefCell<Vec<(Rc<Connection>, Option<Position>)>>,
+    /// Writes to sockets so far.
+    pub writes: Cell<u64>,
+    /// How long deliveries wait for others at present, since the last were taken.
+    pub flush_tick: Cell<Duration>,
     dirty: RefCell<Vec<Rc<Connection>>>,
     wheel: RefCell<Wheel>,
     began: Instant,
@@ -115,12 +131,16 @@ impl Local {
             gathered: Notify::new(),
             stopping: Cell::new(None),
             going: RefCell::default(),
+            searches: RefCell::default(),
             emptied: Notify::new(),
             meter: Meter::default(),
             shared_held: Cell::new(0),
             is_flushing: Cell::new(false),
             held: Cell::new(0),
             recent_tick: Cell::new(FIRST_TICK),
+            subscribers: RefCell::default(),
+            writes: Cell::new(0),
+            flush_tick: Cell::new(Duration::ZERO),
             dirty: RefCell::default(),
             wheel: RefCell::default(),
             began: Instant::now(),
@@ -219,12 +239,7 @@ impl Local {
 
     /// Who speaks, as others see it.
     pub fn origin(&self, connection: &Connection) -> Origin {
-        let identity = connection.state.borrow().session.identity.clone();
-        Origin {
-            client: self.public_id(connection),
-            user: identity.as_ref().map(|i| i.user.clone()),
-            info: identity.and_then(|i| i.info.clone()),
-        }
+        self.origin_of(connection)
     }
 
     /// Answers a command, if it asked for an answer.
@@ -280,7 +295,9 @@ impl Local {
 
     /// Gathers a publication for the end of the turn.
     pub fn publish(&self, publishing: Publishing) {
-        publishing.connection.state.borrow_mut().publishing += 1;
+        if let Asker::Connection(connection, _) = &publishing.asker {
+            connection.state.borrow_mut().publishing += 1;
+        }
         self.publishing.borrow_mut().push(publishing);
         self.gathered.notify_one();
     }
@@ -301,7 +318,7 @@ impl Local {
 }
 
 /// How long an id leads to the connection that goes by it now, unless a ping renews it.
-const ALIAS_TTL: std::time::Duration = std::time::Duration::from_secs(600);
+const ALIAS_TTL: Duration = Duration::from_secs(600);
 
 /// The note that says which connection goes by an id that was another one's.
 pub fn alias_note(id: &str) -> String {

@@ -32,6 +32,8 @@ limits! {
     ConnectionsPerUser = "connections_per_user";
     /// Handshakes of one address.
     HandshakesPerAddress = "handshakes_per_address";
+    /// Requests that are answered at once.
+    HttpRequests = "http_requests";
     /// Commands of one connection.
     Messages = "messages";
     /// Commands of one user.

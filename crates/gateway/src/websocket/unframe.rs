@@ -33,7 +33,7 @@ pub fn server_messages(mut frames: &[u8]) -> impl Iterator<Item = ServerMessage<
 }
 
 /// The first frame's kind and payload, and what follows it. Ours are unmasked and never fragmented.
-fn split(frames: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(super) fn split(frames: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&[first, length], rest) = frames.split_first_chunk::<2>()?;
     let (length, rest) = match length {
         126 => rest.split_first_chunk::<2>().map(|(length, rest)| (usize::from(u16::from_be_bytes(*length)), rest))?,
