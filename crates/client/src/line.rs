@@ -60,7 +60,7 @@ impl Line {
     pub(crate) async fn close(&mut self) -> Result<(), Error> {
         match self {
             Self::Socket(socket) => {
-                socket.close(Some(CloseFrame { code: 1000.into(), reason: "".into() })).await?;
+                socket.as_mut().close(Some(CloseFrame { code: 1000.into(), reason: "".into() })).await?;
                 while let Some(message) = socket.next().await {
                     message?;
                 }

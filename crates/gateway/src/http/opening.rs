@@ -56,8 +56,7 @@ impl Turned {
 
     /// After so many seconds at the earliest, for whoever has no other way to come back than by itself.
     pub(super) fn passes_after_s(&self) -> Option<u32> {
-        let is_passing =
-            matches!(self.refused.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+        let is_passing = matches!(self.refused.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
         is_passing.then(|| self.retry_after_s.unwrap_or_else(|| fastrand::u32(1..=RETRY_AFTER_MAX_S)))
     }
 }

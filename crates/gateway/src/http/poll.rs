@@ -118,6 +118,8 @@ async fn open(visit: &Rc<Visit>, head: &Parts, body: Incoming) -> Result<Respons
     let opened = Opened {
         socket: Socket::piped(),
         dialect,
+        // Each answer is an array anyway.
+        wants_arrays: false,
         session: session(visit, identity),
         place,
         engine: None,

@@ -54,6 +54,7 @@ impl Bench {
             session: Session::new(Phase::Ready, None),
             place: self.local.node.places.take().unwrap(),
             engine: None,
+            polled: None,
             visitor: None,
             #[cfg(feature = "echo")]
             is_echo: false,
