@@ -6,6 +6,7 @@ mod advisories;
 mod api;
 mod auth;
 mod commands;
+mod deflate;
 mod dying;
 mod failover;
 mod forged;

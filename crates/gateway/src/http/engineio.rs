@@ -139,6 +139,7 @@ async fn open_session(visit: &Rc<Visit>, request: &Request<Incoming>) -> Respons
         dialect,
         session: Session::new(Phase::Connecting, identity),
         place,
+        deflate: None,
         engine: Some(engine),
         visitor,
         #[cfg(feature = "echo")]

@@ -3,7 +3,7 @@
 use super::address::{client_address, is_trusted};
 use super::origin::is_allowed;
 use super::refusal::{Refused, refuse, refuse_for_now, refuse_until};
-use super::shown::{offered, percent_decoded, queries, query, token};
+use super::shown::{extensions, offered, percent_decoded, queries, query, token};
 use super::{Body, Visit};
 use crate::auth::{AuthError, Identity};
 use crate::engine::Engine;
@@ -15,6 +15,7 @@ use crate::places::{Place, network};
 use crate::session::{Phase, Session};
 use crate::socket::Socket;
 use crate::socketio::{open, say};
+use crate::websocket::deflate::{Window, agreed};
 use crate::worker::{adopt, feed};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
@@ -88,6 +89,7 @@ pub(super) struct Wanted {
     pub(super) dialect: Dialect,
     pub(super) engine: Option<Box<Engine>>,
     pub(super) probing: Option<Probing>,
+    pub(super) deflate: Option<Window>,
     #[cfg(feature = "echo")]
     pub(super) is_echo: bool,
 }
@@ -98,6 +100,7 @@ impl Wanted {
             dialect,
             engine: None,
             probing: None,
+            deflate: None,
             #[cfg(feature = "echo")]
             is_echo: false,
         }
@@ -109,7 +112,7 @@ impl Wanted {
     }
 }
 
-pub(super) async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, wanted: Wanted) -> Response<Body> {
+pub(super) async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, mut wanted: Wanted) -> Response<Body> {
     if let Some(refusal) = not_an_upgrade(&request) {
         return refusal;
     }
@@ -160,9 +163,25 @@ pub(super) async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, w
         let name = HeaderValue::from_static(subprotocol);
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, name);
     }
+    if let Some((window, answer)) = deflate(&node, &request, &wanted) {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(answer));
+        wanted.deflate = Some(window);
+    }
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::task::spawn_local(hand_over(visit.clone(), upgraded, place, session, visitor, wanted, close));
     response
+}
+
+/// What is agreed upon of compression, and the answer that says so.
+fn deflate(node: &Node, request: &Request<Incoming>, wanted: &Wanted) -> Option<(Window, &'static str)> {
+    // A session that has polled may be another worker's or node's: what it writes is for any stream.
+    if !node.config.worker.deflate.is_enabled || wanted.probing.is_some() {
+        return None;
+    }
+    extensions(request.headers()).next()?;
+    let agreed = agreed(extensions(request.headers()));
+    node.metrics.deflate_offered(agreed.is_some());
+    agreed
 }
 
 /// What no WebSocket client would have sent.
@@ -230,6 +249,7 @@ async fn hand_over(
         dialect: wanted.dialect,
         session,
         place,
+        deflate: wanted.deflate,
         engine: wanted.engine,
         visitor,
         #[cfg(feature = "echo")]

@@ -9,6 +9,7 @@ use crate::places::Place;
 use crate::session::Session;
 use crate::socket::Socket;
 use crate::websocket::Reader;
+use crate::websocket::deflate::Window;
 use protocol::dialect::{Dialect, Encoding, Malformed};
 use protocol::{CloseCode, Request};
 use std::cell::{OnceCell, RefCell};
@@ -28,6 +29,8 @@ pub struct Connection {
     pub dialect: Dialect,
     /// Its stream.
     pub socket: Socket,
+    /// Set when messages may be packed, both ways (RFC 7692).
+    pub deflate: Option<Window>,
     /// The rest.
     pub state: RefCell<State>,
     /// Where it comes from, if the application is asked who connects.
@@ -136,6 +139,8 @@ pub struct Opened {
     pub session: Session,
     /// Its place among the node's connections.
     pub place: Place,
+    /// See [`Connection::deflate`].
+    pub deflate: Option<Window>,
     /// Its session, if it speaks Socket.IO.
     pub engine: Option<Box<Engine>>,
     /// See [`Connection::visitor`].
@@ -173,6 +178,7 @@ impl Connection {
             number,
             dialect: opened.dialect,
             socket: opened.socket,
+            deflate: opened.deflate,
             visitor: opened.visitor,
             state: RefCell::new(state),
             task: OnceCell::new(),

@@ -2,6 +2,7 @@
 //! the worker's loops drive it. One thread, no locks.
 
 pub mod connection;
+pub mod deflating;
 pub mod dismissal;
 pub mod ending;
 pub mod flushing;
@@ -18,6 +19,7 @@ use crate::limit::Buckets;
 use crate::node::Node;
 use crate::outbox::Meter;
 use crate::websocket::Frames;
+use crate::websocket::deflate::{Inflater, Packer};
 use connection::{Connection, Opened, Times};
 use protocol::forward::Response;
 use protocol::{CloseCode, Origin, Outgoing, Publication, Push, Refusal, Reply, Text, Welcome};
@@ -81,6 +83,10 @@ pub struct Local {
     pub going: RefCell<Option<Going>>,
     /// Told when the last connection has gone.
     pub emptied: Notify,
+    /// Packs what leaves, for those who have agreed upon that.
+    pub packer: RefCell<Packer>,
+    /// Unpacks what they send.
+    pub inflater: RefCell<Inflater>,
     /// What this worker holds of frames that many sockets share.
     pub meter: Meter,
     /// What of that waits for somebody, and does not merely leave at the end of this turn.
@@ -100,6 +106,7 @@ pub struct Local {
 impl Local {
     /// An empty share.
     pub fn new(index: usize, node: Arc<Node>) -> Rc<Self> {
+        let packer = RefCell::new(Packer::new(node.config.worker.deflate));
         Rc::new(Self {
             index,
             node,
@@ -116,6 +123,8 @@ impl Local {
             stopping: Cell::new(None),
             going: RefCell::default(),
             emptied: Notify::new(),
+            packer,
+            inflater: RefCell::default(),
             meter: Meter::default(),
             shared_held: Cell::new(0),
             is_flushing: Cell::new(false),
@@ -244,7 +253,7 @@ impl Local {
         if !buffer.is_empty() && !connection.has_ended() {
             {
                 let mut state = connection.state.borrow_mut();
-                let _ = state.outbox.push_own(&buffer, usize::MAX);
+                let _ = state.outbox.push_own(&self.packed(connection, &buffer), usize::MAX);
                 self.recount(&mut state);
             }
             self.mark_dirty(connection);

@@ -1,6 +1,7 @@
 //! One thread that owns its sockets outright: accepts, reads, and ends each turn by publishing and writing once.
 
 mod accept;
+mod copies;
 mod repair;
 mod steady;
 mod turn;
@@ -12,6 +13,7 @@ use crate::limit::{Rate, Rates};
 use crate::local::Local;
 use crate::local::timers::TICK_MS;
 use crate::node::Node;
+use crate::websocket::deflate::DeflateConfig;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -46,6 +48,8 @@ pub struct WorkerConfig {
     pub idle: Duration,
     /// Messages that could not be understood before the connection is closed with 4010.
     pub bad_messages_max: u32,
+    /// Which messages are packed for those who take that.
+    pub deflate: DeflateConfig,
     /// What may wait for one slow reader.
     pub outbox_bytes: usize,
     /// What all clients together may make the node hold.

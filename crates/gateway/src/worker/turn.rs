@@ -1,6 +1,7 @@
 //! The two halves of a turn: taking what the node has put into the inbox, and, when everything at hand has been
 //! handled, publishing what was gathered in one batch and writing each dirty socket once.
 
+use super::copies::Copies;
 use super::repair;
 use crate::commands;
 use crate::hub::fanout::{Encoded, Turn};
@@ -138,7 +139,7 @@ fn pass(local: &Local, delivery: Arc<Delivery>, arrived: Instant, gathered: &mut
     gathered.add(&channel, delivery);
 }
 
-/// Encodes once for each encoding; only those who have read ahead get bytes of their own.
+/// Encodes and packs once for each kind of subscriber; only those who have read ahead get bytes of their own, unpacked.
 fn fan_out(local: &Rc<Local>, channel: &Channel, deliveries: &[Arc<Delivery>]) {
     let (namespace, subscribers) = {
         let mut hub = local.hub.borrow_mut();
@@ -150,21 +151,16 @@ fn fan_out(local: &Rc<Local>, channel: &Channel, deliveries: &[Arc<Delivery>]) {
     let number_of = |id: &str| local.number_of(id);
     let turn = Turn { channel, namespace: &namespace, deliveries, number_of: &number_of, meter: &local.meter };
     let without_members = without_members(&namespace, deliveries);
-    let mut shared: [Option<Encoded>; Encoding::COUNT] = Default::default();
+    let mut of_all = Copies::of(turn);
+    let mut of_others = without_members.as_deref().map(|deliveries| Copies::of(Turn { deliveries, ..turn }));
     let mut delivered = 0;
     for (connection, ahead) in &subscribers {
         let encoding = connection.encoding();
-        let hidden_from = without_members.as_deref().filter(|_| !sees_members(connection, channel));
-        delivered += match (ahead, hidden_from) {
-            (_, Some(deliveries)) => {
-                let turn = Turn { deliveries, ..turn };
-                hand_out(local, connection, &turn.encode(&encoding, ahead.as_ref()))
-            }
-            (Some(_), None) => hand_out(local, connection, &turn.encode(&encoding, ahead.as_ref())),
-            (None, None) => {
-                let encoded = shared[encoding.index()].get_or_insert_with(|| turn.encode(&encoding, None));
-                hand_out(local, connection, encoded)
-            }
+        let hidden_from = of_others.as_mut().filter(|_| !sees_members(connection, channel));
+        let copies = hidden_from.unwrap_or(&mut of_all);
+        delivered += match ahead {
+            Some(_) => hand_out(local, connection, &copies.turn.encode(&encoding, ahead.as_ref())),
+            None => hand_out(local, connection, copies.get(local, &encoding, connection.deflate)),
         };
     }
     local.node.metrics.deliveries.inc_by(delivered);
