@@ -51,17 +51,17 @@ pub async fn post(address: SocketAddr, path: &str, headers: &str) -> Answer {
     ask(address, "POST", path, &format!("content-length: 0\r\n{headers}"), "").await
 }
 
+/// Asks anything, with these headers beside the needed ones.
+pub async fn request(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Answer {
+    let length = if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
+    ask(address, method, path, &format!("{length}{headers}"), body).await
+}
+
 /// Posts JSON to a path.
 pub(crate) async fn post_json(address: SocketAddr, path: &str, body: &Value) -> Answer {
     let body = body.to_string();
     let headers = format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
     ask(address, "POST", path, &headers, &body).await
-}
-
-/// Asks anything, with these headers beside the needed ones.
-pub async fn request(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Answer {
-    let length = if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
-    ask(address, method, path, &format!("{length}{headers}"), body).await
 }
 
 async fn ask(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Answer {

@@ -1,4 +1,4 @@
-//! permessage-deflate on the wire: what is agreed upon, packed once for all who take it, and what comes packed and is no message.
+//! permessage-deflate on the wire: what is agreed upon, compressed once for all who take it, and what comes compressed and is no message.
 
 use e2e::frames::{self, CONTINUATION, FINAL, PING, PONG, TEXT};
 use e2e::{Backend, Cluster, RawSocket};
@@ -18,20 +18,20 @@ fn deflated(message: &[u8]) -> Vec<u8> {
     out
 }
 
-fn inflated(packed: &[u8]) -> Vec<u8> {
+fn inflated(compressed: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(1 << 20);
-    let whole = [packed, &[0, 0, 0xff, 0xff]].concat();
-    Decompress::new(false).decompress_vec(&whole, &mut out, FlushDecompress::Sync).expect("packed by the gateway");
+    let whole = [compressed, &[0, 0, 0xff, 0xff]].concat();
+    Decompress::new(false).decompress_vec(&whole, &mut out, FlushDecompress::Sync).expect("compressed by the gateway");
     out
 }
 
-/// A client that packs whatever it says.
-struct Packing {
+/// A client that compresses whatever it says.
+struct Compressing {
     socket: RawSocket,
     aside: VecDeque<(Value, bool)>,
 }
 
-impl Packing {
+impl Compressing {
     async fn open(cluster: &Cluster, node: usize) -> Self {
         Self::with_buffer(cluster, node, None).await
     }
@@ -40,16 +40,16 @@ impl Packing {
         let offer = "sec-websocket-extensions: permessage-deflate; client_max_window_bits\r\n";
         let (socket, answer) = RawSocket::offering(cluster.address(node), "/ws", offer, buffer_bytes).await;
         assert_eq!(answer.header("sec-websocket-extensions"), Some(ANSWER));
-        let mut packing = Self { socket, aside: VecDeque::new() };
-        assert_eq!(packing.next().await.0["type"], "welcome");
-        packing
+        let mut compressing = Self { socket, aside: VecDeque::new() };
+        assert_eq!(compressing.next().await.0["type"], "welcome");
+        compressing
     }
 
     async fn send(&mut self, command: &Value) {
-        self.send_packed(&deflated(command.to_string().as_bytes())).await;
+        self.send_compressed(&deflated(command.to_string().as_bytes())).await;
     }
 
-    async fn send_packed(&mut self, payload: &[u8]) {
+    async fn send_compressed(&mut self, payload: &[u8]) {
         self.socket.send(&frames::frame(FINAL | RSV1 | TEXT, payload)).await;
     }
 
@@ -58,25 +58,25 @@ impl Packing {
         while self.next().await.0["type"] != "subscribed" {}
     }
 
-    /// The next message, and whether it came packed.
+    /// The next message, and whether it came compressed.
     async fn next(&mut self) -> (Value, bool) {
         if let Some(next) = self.aside.pop_front() {
             return next;
         }
         let frame = self.socket.frame().await.expect("a message, not the end");
-        let is_packed = frame.first == FINAL | RSV1 | TEXT;
-        assert!(is_packed || frame.first == FINAL | TEXT, "{frame:?}");
-        let text = if is_packed { inflated(&frame.payload) } else { frame.payload };
+        let is_compressed = frame.first == FINAL | RSV1 | TEXT;
+        assert!(is_compressed || frame.first == FINAL | TEXT, "{frame:?}");
+        let text = if is_compressed { inflated(&frame.payload) } else { frame.payload };
         let value = serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{error} in {text:?}"));
-        (value, is_packed)
+        (value, is_compressed)
     }
 
-    /// The data of the next publication, and whether it came packed.
+    /// The data of the next publication, and whether it came compressed.
     async fn next_data(&mut self) -> (Value, bool) {
         loop {
-            let (mut push, is_packed) = self.next().await;
+            let (mut push, is_compressed) = self.next().await;
             match push["type"].as_str() {
-                Some("publication") => return (push["data"].take(), is_packed),
+                Some("publication") => return (push["data"].take(), is_compressed),
                 Some("join" | "published") => {}
                 _ => panic!("not a publication: {push}"),
             }
@@ -84,7 +84,7 @@ impl Packing {
     }
 }
 
-/// Something that is worth packing, and still is a lot packed.
+/// Something that is worth compressing, and still is a lot compressed.
 fn large(seed: u64, words: usize) -> String {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut word = || {
@@ -126,7 +126,7 @@ async fn every_dialect_agrees_to_the_first_offer_that_can_be_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_it_is_switched_off_nothing_is_agreed_upon_and_nothing_may_come_packed() {
+async fn where_it_is_switched_off_nothing_is_agreed_upon_and_nothing_may_come_compressed() {
     let cluster = quiet_cluster(1, &["deflate.enabled=false"]).await;
     let line = "sec-websocket-extensions: permessage-deflate\r\n";
     let (mut socket, answer) = RawSocket::offering(cluster.address(0), "/ws", line, None).await;
@@ -137,22 +137,22 @@ async fn where_it_is_switched_off_nothing_is_agreed_upon_and_nothing_may_come_pa
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_publication_is_packed_once_for_all_who_take_it_so() {
+async fn a_publication_is_compressed_once_for_all_who_take_it_so() {
     let cluster = quiet_cluster(1, &["workers=1"]).await;
-    let mut packing = Vec::new();
+    let mut compressing = Vec::new();
     for _ in 0..MANY {
-        let mut client = Packing::open(&cluster, 0).await;
+        let mut client = Compressing::open(&cluster, 0).await;
         client.subscribe("news").await;
-        packing.push(client);
+        compressing.push(client);
     }
     let mut plain = cluster.client(0).await;
     plain.subscribe("news").await;
     let data = [json!(large(1, 500)), json!("small"), json!(large(2, 500))];
     let publish = |data: &Value| json!({"type": "publish", "channel": "news", "data": data});
     plain.send(&json!(data.each_ref().map(publish))).await;
-    for client in &mut packing {
+    for client in &mut compressing {
         for (number, data) in data.iter().enumerate() {
-            assert_eq!(client.next_data().await, (data.clone(), number != 1), "only what is large comes packed");
+            assert_eq!(client.next_data().await, (data.clone(), number != 1), "only what is large comes compressed");
         }
     }
     assert_eq!(plain.next_data(3).await, data);
@@ -160,16 +160,16 @@ async fn a_publication_is_packed_once_for_all_who_take_it_so() {
     let [before, after] =
         ["before", "after"].map(|moment| format!("gateway_deflated_bytes_total{{moment=\"{moment}\"}}"));
     assert!(cluster.metric(0, &before).await > 2.0 * cluster.metric(0, &after).await);
-    // What is one connection's alone is packed for it.
-    packing[0].send(&json!({"type": "history", "id": 2, "channel": "news"})).await;
-    let (answer, is_packed) = packing[0].next().await;
-    assert!(is_packed && answer["publications"].as_array().is_some_and(|all| all.len() == 3), "{answer}");
+    // What is one connection's alone is compressed for it.
+    compressing[0].send(&json!({"type": "history", "id": 2, "channel": "news"})).await;
+    let (answer, is_compressed) = compressing[0].next().await;
+    assert!(is_compressed && answer["publications"].as_array().is_some_and(|all| all.len() == 3), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_wants_no_echo_gets_the_packed_frames_of_the_others_only() {
+async fn whoever_wants_no_echo_gets_the_compressed_frames_of_the_others_only() {
     let cluster = quiet_cluster(1, &["workers=1"]).await;
-    let (mut ann, mut bob) = (Packing::open(&cluster, 0).await, Packing::open(&cluster, 0).await);
+    let (mut ann, mut bob) = (Compressing::open(&cluster, 0).await, Compressing::open(&cluster, 0).await);
     ann.subscribe("news").await;
     bob.subscribe("news").await;
     let publish =
@@ -184,24 +184,25 @@ async fn whoever_wants_no_echo_gets_the_packed_frames_of_the_others_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_comes_packed_and_in_pieces_is_one_command() {
+async fn what_comes_compressed_and_in_pieces_is_one_command() {
     let cluster = quiet_cluster(1, &[]).await;
-    let mut ann = Packing::open(&cluster, 0).await;
+    let mut ann = Compressing::open(&cluster, 0).await;
     ann.subscribe("news").await;
-    let packed = deflated(json!({"type": "publish", "channel": "news", "data": large(3, 400)}).to_string().as_bytes());
-    let third = packed.len() / 3;
+    let compressed =
+        deflated(json!({"type": "publish", "channel": "news", "data": large(3, 400)}).to_string().as_bytes());
+    let third = compressed.len() / 3;
     let pieces = [
-        frames::frame(RSV1 | TEXT, &packed[..third]),
+        frames::frame(RSV1 | TEXT, &compressed[..third]),
         frames::whole(PING, b"between"),
-        frames::frame(CONTINUATION, &packed[third..2 * third]),
-        frames::frame(FINAL | CONTINUATION, &packed[2 * third..]),
+        frames::frame(CONTINUATION, &compressed[third..2 * third]),
+        frames::frame(FINAL | CONTINUATION, &compressed[2 * third..]),
     ];
     ann.socket.send(&pieces.concat()).await;
     let pong = ann.socket.frame().await.expect("a pong");
     assert_eq!(
         (pong.first, pong.payload.as_slice()),
         (FINAL | PONG, &b"between"[..]),
-        "control frames are never packed"
+        "control frames are never compressed"
     );
     assert_eq!(ann.next_data().await.0, large(3, 400));
 }
@@ -212,14 +213,14 @@ async fn bombs_and_what_is_no_deflate_close_the_connection_and_are_counted() {
     let bomb = deflated(&vec![b' '; 8 << 20]);
     assert!(bomb.len() < 64 << 10, "8 MiB come in one frame");
     for (payload, code) in [(bomb, 1009), (vec![0xff; 30], 1007), (deflated(b"\xff{}"), 1007)] {
-        let mut client = Packing::open(&cluster, 0).await;
-        client.send_packed(&payload).await;
+        let mut client = Compressing::open(&cluster, 0).await;
+        client.send_compressed(&payload).await;
         client.socket.expect_close(code).await;
     }
     assert_eq!(cluster.metric(0, "gateway_limits_total{limit=\"inflation\"}").await, 1.0);
     assert_eq!(cluster.metric(0, "gateway_limits_total{limit=\"max_message\"}").await, 1.0);
     // Each of them may be as large, but not so many.
-    let mut client = Packing::open(&cluster, 0).await;
+    let mut client = Compressing::open(&cluster, 0).await;
     let spaces = format!("{}{}", " ".repeat(60_000), json!({"type": "ping"}));
     let swelling = frames::frame(FINAL | RSV1 | TEXT, &deflated(spaces.as_bytes()));
     client.socket.send(&swelling.repeat(60)).await;
@@ -228,13 +229,13 @@ async fn bombs_and_what_is_no_deflate_close_the_connection_and_are_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_does_not_keep_up_does_without_packed_publications_too_and_is_told_which() {
+async fn whoever_does_not_keep_up_does_without_compressed_publications_too_and_is_told_which() {
     const MESSAGES: u64 = 150;
     let namespaces =
         "[[namespace]]\npattern = \"*\"\npresence = false\nhistory.size = 100000\nslow = \"drop_oldest\"\n";
     let settings = ["outbox.bytes=64KiB", "limits.messages=100000/s"];
     let cluster = Cluster::of(1, Backend::Memory).namespaces(namespaces).settings(&settings).start().await;
-    let mut sleeper = Packing::with_buffer(&cluster, 0, Some(4096)).await;
+    let mut sleeper = Compressing::with_buffer(&cluster, 0, Some(4096)).await;
     sleeper.subscribe("news").await;
     let mut writer = cluster.client(0).await;
     for number in 1..=MESSAGES {
@@ -242,7 +243,7 @@ async fn whoever_does_not_keep_up_does_without_packed_publications_too_and_is_to
     }
     let (mut reached, mut came, mut lost) = (0, 0, 0);
     while reached < MESSAGES {
-        let (push, is_packed) = sleeper.next().await;
+        let (push, is_compressed) = sleeper.next().await;
         let number = |field: &str| push[field].as_u64().unwrap_or_else(|| panic!("no {field} in {push}"));
         let (from, to) = match push["type"].as_str() {
             Some("publication") => (number("offset"), number("offset")),
@@ -255,7 +256,7 @@ async fn whoever_does_not_keep_up_does_without_packed_publications_too_and_is_to
             lost += to + 1 - from;
             continue;
         }
-        assert!(is_packed && push["data"] == large(to, 6_000), "publication {to} is not what it was");
+        assert!(is_compressed && push["data"] == large(to, 6_000), "publication {to} is not what it was");
         came += 1;
     }
     assert!(came > 0 && lost > 0, "{came} came and {lost} did not");
@@ -264,7 +265,7 @@ async fn whoever_does_not_keep_up_does_without_packed_publications_too_and_is_to
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_raw_relay_packs_and_unpacks_too() {
+async fn the_raw_relay_compresses_and_inflates_too() {
     let cluster = quiet_cluster(1, &[]).await;
     let line = "sec-websocket-extensions: permessage-deflate; server_max_window_bits=9\r\n";
     let (mut ann, _) = RawSocket::offering(cluster.address(0), "/raw/board?echo=1", line, None).await;

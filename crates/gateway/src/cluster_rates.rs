@@ -1,13 +1,11 @@
 //! What one user may publish on all nodes together: counted in Redis, or in the memory that nodes of one process share.
 //! Only namespaces that declare it (`rate_scope = "cluster"`) ask here.
 
-use crate::crowd::Crowd;
-use crate::limit::RuleId;
+use crate::crowd::RuleCrowds;
 use crate::rule::Rule;
 use link::{Buckets, Denied};
 use protocol::Text;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Counts for all nodes.
@@ -36,14 +34,10 @@ impl ClusterRates {
 
 /// Buckets of the nodes of one process. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct MemoryRates(Arc<Mutex<HashMap<RuleId, Arc<Crowd<Text>>>>>);
+pub struct MemoryRates(Arc<RuleCrowds<Text>>);
 
 impl MemoryRates {
     fn take(&self, rule: &Rule, user: &Text) -> Result<(), Duration> {
-        let crowd = {
-            let mut rules = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            rules.entry(rule.id).or_insert_with(|| Arc::new(Crowd::new(rule.rate))).clone()
-        };
-        crowd.take(user)
+        self.0.take(rule.id, &rule.rate, user)
     }
 }

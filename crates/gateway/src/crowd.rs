@@ -1,9 +1,9 @@
 //! Token buckets by key, for more keys than can be remembered: what one address or one user may do, on the whole node.
 
-use crate::limit::{Bucket, Rate};
+use crate::limit::{Bucket, Rate, RuleId};
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -47,6 +47,40 @@ impl<K: Hash + Eq + Clone> Crowd<K> {
         let taken = bucket.take(&self.rate, now_ms);
         buckets.insert(key.clone(), bucket);
         taken
+    }
+}
+
+impl<K: Hash + Eq> Crowd<K> {
+    /// Gives back one that was taken and not used, unless its key was forgotten meanwhile.
+    pub fn give_back(&self, key: &K) {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bucket) = buckets.get_mut(key) {
+            bucket.give_back(&self.rate);
+        }
+    }
+}
+
+/// A crowd for each rule of the namespaces, from the first that publishes under it.
+#[derive(Debug)]
+pub struct RuleCrowds<K>(Mutex<HashMap<RuleId, Arc<Crowd<K>>>>);
+
+impl<K> Default for RuleCrowds<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Hash + Eq + Clone> RuleCrowds<K> {
+    /// Takes one of this key's bucket for a rule.
+    ///
+    /// # Errors
+    /// How long until there is one.
+    pub fn take(&self, rule: RuleId, rate: &Rate, key: &K) -> Result<(), Duration> {
+        let crowd = {
+            let mut rules = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            rules.entry(rule).or_insert_with(|| Arc::new(Crowd::new(*rate))).clone()
+        };
+        crowd.take(key)
     }
 }
 

@@ -66,7 +66,7 @@ pub struct Buckets {
     pub control: Bucket,
     /// Channels that nobody else of this node uses.
     pub new_channels: Bucket,
-    /// Messages that grow when they are unpacked, at the rate of commands.
+    /// Messages that grow when they are inflated, at the rate of commands.
     pub inflation: Bucket,
     /// Of each rule that it has met.
     pub rules: Vec<(RuleId, Bucket)>,

@@ -5,9 +5,10 @@ mod limits;
 pub use limits::{Limit, Limits};
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 use protocol::{CloseCode, ErrorCode};
+use std::time::Duration;
 
 /// Seconds, from a quarter of a millisecond to four seconds.
 const LATENCY_BUCKETS: &[f64] =
@@ -65,6 +66,8 @@ pub struct Metrics {
     pub tls_certificate_ends: IntGauge,
     /// HTTP requests refused before an upgrade, by status.
     pub http_refusals: IntCounterVec,
+    /// Requests of clients by plain HTTP, by route and status.
+    pub http_requests: IntCounterVec,
     /// Handshakes refused because too many came at once.
     pub admission_refusals: IntCounter,
     /// How many handshakes may be completed at this moment, when it is asked for.
@@ -97,11 +100,11 @@ pub struct Metrics {
     pub bytes_out: IntCounter,
     /// Handshakes that offered compression, by whether it was agreed upon.
     pub deflate_handshakes: IntCounterVec,
-    /// Messages packed: each once, however many connections it goes to.
+    /// Messages compressed: each once, however many connections it goes to.
     pub deflated_messages: IntCounter,
     /// Their bytes, before and after.
     pub deflated_bytes: IntCounterVec,
-    /// Messages of clients that were unpacked.
+    /// Messages of clients that came compressed.
     pub inflated_messages: IntCounter,
     /// Their bytes, before and after.
     pub inflated_bytes: IntCounterVec,
@@ -115,6 +118,8 @@ pub struct Metrics {
     pub delivery_seconds: Histogram,
     /// How long the halves of turns take: taking mail (`take`), publishing and writing (`end`).
     pub turn_seconds: HistogramVec,
+    /// How long deliveries wait to leave with others at present, by worker.
+    pub flush_tick_seconds: GaugeVec,
     /// Bytes that wait in outboxes.
     pub outbox_bytes: IntGauge,
     /// Connections that did not keep up, by what their channels' policy made of it; closed ones count under `close`.
@@ -149,6 +154,8 @@ pub struct Metrics {
     pub api_seconds: HistogramVec,
     /// Publications of backends, by outcome (`ok` or a code).
     pub api_publications: IntCounterVec,
+    /// Nodes that did not answer where a user is.
+    pub locate_unanswered: IntCounter,
     /// Socket.IO clients that asked to go on where they had been, by outcome.
     pub session_recoveries: IntCounterVec,
     /// How often limits were reached, by limit.
@@ -185,6 +192,7 @@ impl Metrics {
             )?,
             tls_certificate_ends: r.gauge("tls_certificate_ends_seconds", "End of the certificate, since 1970")?,
             http_refusals: r.counters("http_refusals_total", "HTTP requests refused, by status", &["status"])?,
+            http_requests: r.counters("http_requests_total", "Clients' plain HTTP requests", &["route", "status"])?,
             admission_refusals: r.counter("admission_refusals_total", "Handshakes refused: too many at once")?,
             admission_free: r.gauge("admission_free", "Handshakes that may be completed at this moment")?,
             tokens: r.counters("tokens_total", "Tokens looked at, by outcome", &["outcome"])?,
@@ -237,6 +245,10 @@ impl Metrics {
             delivery_seconds: r
                 .histogram("delivery_seconds", "From the publisher's node to the turn's last write here")?,
             turn_seconds: r.histograms("turn_seconds", "How long the halves of a worker's turns take", &["half"])?,
+            flush_tick_seconds: r.put(GaugeVec::new(
+                Opts::new("flush_tick_seconds", "How long deliveries wait at present to leave with others"),
+                &["worker"],
+            )?)?,
             outbox_bytes: r.gauge("outbox_bytes", "Bytes waiting for clients that read slowly")?,
             slow_consumers: r.counters_of(
                 "slow_consumers_total",
@@ -273,6 +285,8 @@ impl Metrics {
                 &["route"],
             )?,
             api_publications: r.counters("api_publications_total", "Publications of backends", &["outcome"])?,
+            locate_unanswered: r
+                .counter("locate_unanswered_total", "Nodes that did not tell in time where a user is")?,
             session_recoveries: r.counters_of(
                 "session_recoveries_total",
                 "Socket.IO clients that asked to go on where they had been",
@@ -281,6 +295,11 @@ impl Metrics {
             )?,
             limits: Limits::new(r.counters("limits_total", "Times that a limit was reached, by limit", &["limit"])?),
         })
+    }
+
+    /// Tells how long deliveries of a worker wait at present.
+    pub fn flush_tick(&self, worker: usize, tick: Duration) {
+        self.flush_tick_seconds.with_label_values(&[&worker.to_string()]).set(tick.as_secs_f64());
     }
 
     /// Counts a stream that never came to speak HTTP.

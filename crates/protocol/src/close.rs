@@ -11,6 +11,17 @@ pub enum Reconnect {
     WhenTold,
 }
 
+impl Reconnect {
+    /// The word on the wire, where a close is an object.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::Backoff => "backoff",
+            Self::WhenTold => "when_told",
+        }
+    }
+}
+
 macro_rules! close_codes {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $reason:literal, $advice:ident;)*) => {
         /// Why a connection ends. The number's first two digits are the advice: 40xx stay away, 41xx back off,

@@ -52,6 +52,8 @@ error_codes! {
     UnknownOutcome = "unknown_outcome", true;
     /// A fault of the gateway.
     Internal = "internal", true;
+    /// No node has this session, or it has ended: whoever polls opens another one and goes on from its positions.
+    UnknownSession = "unknown_session", true;
 }
 
 /// An answer that refuses one command.
@@ -105,6 +107,7 @@ mod tests {
                 ("unavailable", true),
                 ("unknown_outcome", true),
                 ("internal", true),
+                ("unknown_session", true),
             ]
         );
     }

@@ -27,10 +27,31 @@ pub enum Ask {
     Abandon = 5,
     /// It goes on elsewhere, by what its client has shown there.
     Supersede = 6,
+    /// What a native session has to say; held until there is something.
+    Take = 7,
+    /// Take this message of a native session: the body.
+    Say = 8,
+    /// The client of a native session leaves.
+    Leave = 9,
 }
 
 impl Ask {
-    const ALL: [Self; 6] = [Self::Poll, Self::Post, Self::Probe, Self::Move, Self::Abandon, Self::Supersede];
+    const ALL: [Self; 9] = [
+        Self::Poll,
+        Self::Post,
+        Self::Probe,
+        Self::Move,
+        Self::Abandon,
+        Self::Supersede,
+        Self::Take,
+        Self::Say,
+        Self::Leave,
+    ];
+
+    /// Whether it may be held until there is something to say.
+    pub const fn is_held(self) -> bool {
+        matches!(self, Self::Poll | Self::Take)
+    }
 }
 
 /// A request.

@@ -1,7 +1,7 @@
-//! Compressed messages: what comes inflates within its bound or is refused, and what is packed here is what it was before.
+//! Compressed messages: what comes inflates within its bound or is refused, and what is compressed here is what it was before.
 
 use crate::cost;
-use gateway::websocket::deflate::{DeflateConfig, Inflater, Packer, Window, agreed};
+use gateway::websocket::deflate::{DeflateConfig, Inflater, Compressor, Window, agreed};
 use gateway::websocket::{Frames, ServerMessage, server_messages};
 use protocol::dialect::Messages;
 use std::cell::RefCell;
@@ -30,10 +30,10 @@ const BASE_BYTES: u64 = MAX_BYTES as u64 + 1;
 
 thread_local! {
     /// As on a worker: whatever came before is to leave nothing behind.
-    static WORKER: RefCell<(Inflater, Packer)> = RefCell::new((Inflater::default(), Packer::new(CONFIG)));
+    static WORKER: RefCell<(Inflater, Compressor)> = RefCell::new((Inflater::default(), Compressor::new(CONFIG)));
 }
 
-/// The same bytes as an offer, as what a client has packed, and as messages to pack.
+/// The same bytes as an offer, as what a client has compressed, and as messages to compress.
 pub fn check(data: &[u8]) {
     if let Ok(offer) = std::str::from_utf8(data)
         && let Some((window, answer)) = agreed(std::iter::once(offer))
@@ -41,7 +41,7 @@ pub fn check(data: &[u8]) {
         assert!(offer.contains("permessage-deflate"), "{offer}");
         assert_eq!(window == Window::Least, answer.contains("server_max_window_bits=9"), "{offer}");
     }
-    WORKER.with_borrow_mut(|(inflater, packer)| {
+    WORKER.with_borrow_mut(|(inflater, compressor)| {
         // 1, 2, 3 as a fixed block, so that tables are there.
         assert_eq!(inflater.inflate(&[0x63, 0x64, 0x62, 0x06, 0x00], MAX_BYTES), Ok(vec![1, 2, 3]));
         let inflated = cost::within(0, 0, BASE_BYTES, || inflater.inflate(data, MAX_BYTES));
@@ -50,25 +50,25 @@ pub fn check(data: &[u8]) {
             inflater.recycle(message);
         }
         for window in [Window::Whole, Window::Least] {
-            there_and_back(inflater, packer, window, data);
+            there_and_back(inflater, compressor, window, data);
         }
     });
 }
 
 /// The first byte says how long the messages are.
-fn there_and_back(inflater: &mut Inflater, packer: &mut Packer, window: Window, data: &[u8]) {
+fn there_and_back(inflater: &mut Inflater, compressor: &mut Compressor, window: Window, data: &[u8]) {
     let Some((length, content)) = data.split_first() else { return };
     let (mut frames, mut starts) = (Vec::new(), Vec::new());
     for message in content.chunks(4 * usize::from(*length).max(1)) {
         starts.push(frames.len());
         Frames::new(&mut frames).binary(message);
     }
-    let Some(packed) = packer.pack(window, &frames) else { return };
-    assert!(packed.frames.len() < frames.len() && packed.bytes_after < packed.bytes_before);
+    let Some(compressed) = compressor.compress(window, &frames) else { return };
+    assert!(compressed.frames.len() < frames.len() && compressed.bytes_after < compressed.bytes_before);
     for (start, said) in starts.iter().zip(server_messages(&frames)) {
-        let at = packed.moved(*start);
-        let first = packed.frames[at];
-        let is = server_messages(&packed.frames[at..]).next();
+        let at = compressed.moved(*start);
+        let first = compressed.frames[at];
+        let is = server_messages(&compressed.frames[at..]).next();
         let (Some(ServerMessage::Binary(is)), ServerMessage::Binary(said)) = (is, said) else { panic!("no message") };
         match first {
             0x82 => assert_eq!(is, said),

@@ -5,8 +5,9 @@ use crate::grant::Action;
 use crate::hub::replay::weight;
 use crate::local::Local;
 use crate::local::connection::Connection;
+use crate::local::speaker::Speaker;
 use broker::{Page, Range};
-use protocol::{History, Refusal, Reply};
+use protocol::{Channel, History, Publication, Refusal, Reply};
 use std::rc::Rc;
 use tokio::time::timeout;
 
@@ -14,16 +15,7 @@ use tokio::time::timeout;
 const LIMIT_MAX: u32 = 1000;
 
 pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, history: History) {
-    let allowed = local.allow(connection, Action::History, &history.channel);
-    match allowed.map(|namespace| namespace.history.is_some()) {
-        Ok(true) => {}
-        Ok(false) => {
-            let refusal = Refusal::bad_request("this channel keeps no history");
-            return local.refuse(connection, "history", id, refusal);
-        }
-        Err(refusal) => return local.refuse(connection, "history", id, refusal),
-    }
-    if let Err(refusal) = super::opens(local, connection, &history.channel) {
+    if let Err(refusal) = may_read(local, &**connection, &history.channel) {
         return local.refuse(connection, "history", id, refusal);
     }
     super::spawn_alone(local, connection, async move |local, connection| {
@@ -39,20 +31,33 @@ pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64
     });
 }
 
+/// Whether whoever speaks may read this channel's log now, if it has one.
+pub(super) fn may_read(local: &Local, who: &impl Speaker, channel: &Channel) -> Result<(), Refusal> {
+    let namespace = local.may(who, Action::History, channel)?;
+    if namespace.history.is_none() {
+        return Err(Refusal::bad_request("this channel keeps no history"));
+    }
+    super::opens(local, who, channel)
+}
+
 async fn answer(local: &Local, connection: &Connection, history: &History) -> Result<Page, Refusal> {
     wait_drained(local, connection).await?;
     let read = timeout(super::COMMAND_TIMEOUT, read(local, history));
     let mut page = read.await.ok().and_then(Result::ok).ok_or_else(Refusal::unavailable)?;
     // As much as half an outbox takes: the client asks on from there.
-    let mut room = local.node.config.worker.outbox_bytes / 2;
-    let fits = page.publications.iter().take_while(|publication| {
+    let fits = fitting(page.publications.iter(), local.node.config.worker.outbox_bytes / 2);
+    page.publications.truncate(fits);
+    Ok(page)
+}
+
+/// How many of these fit into so many bytes; one always does.
+pub(super) fn fitting<'a>(publications: impl Iterator<Item = &'a Publication>, mut room: usize) -> usize {
+    let fits = publications.take_while(|publication| {
         let fits = weight(publication) <= room;
         room = room.saturating_sub(weight(publication));
         fits
     });
-    let fits = fits.count().max(1);
-    page.publications.truncate(fits);
-    Ok(page)
+    fits.count().max(1)
 }
 
 /// An offset of another epoch says nothing about this one: then the reading begins at the log's end.

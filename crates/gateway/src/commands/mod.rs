@@ -2,6 +2,7 @@
 
 mod auth;
 mod history;
+mod messages;
 mod presence;
 mod publish;
 mod rate;
@@ -14,7 +15,9 @@ mod ticket;
 mod unsubscribe;
 
 pub use auth::{Asked, no_keys, run as identify};
+pub use messages::read as read_messages;
 pub(crate) use publish::check as check_publication;
+pub use publish::publish_all;
 pub use seat::take as take_seat;
 pub use send::take_order;
 pub use subscribe::alone as subscribe_alone;
@@ -22,10 +25,12 @@ pub use subscribe::begin_raw as subscribe_raw;
 
 use crate::local::Local;
 use crate::local::connection::Connection;
+use crate::local::speaker::{Speaker, Spends};
 use crate::metrics::Limit;
 use crate::session::Phase;
 use protocol::dialect::Malformed;
 use protocol::{Channel, CloseCode, Command, ErrorCode, Refusal, Reply, Request};
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -174,39 +179,44 @@ fn carry_out(local: &Rc<Local>, connection: &Rc<Connection>, decoded: Result<Req
 
 /// What holds for every command: the phase, and the rate.
 fn admit(local: &Local, connection: &Connection, phase: Phase, command: &Command) -> Result<(), Refusal> {
-    let (rate, limits) = (&local.node.config.worker.rates.messages, &local.node.metrics.limits);
-    if let Err(wait) = connection.state.borrow_mut().buckets.messages.take(rate, local.now_ms()) {
-        limits.reached(Limit::Messages);
-        return Err(too_fast("commands come faster than this connection may send them", wait));
-    }
-    if let Some(users) = &local.node.messages_per_user
-        && let Some(identity) = &connection.state.borrow().session.identity
-        && let Err(wait) = users.take(&identity.user)
-    {
-        limits.reached(Limit::MessagesPerUser);
-        return Err(too_fast("commands come faster than this user's connections may send them together", wait));
-    }
+    take_turn(local, connection)?;
     if phase == Phase::Connecting && !matches!(command, Command::Auth { .. } | Command::Ping) {
         return Err(Refusal::new(ErrorCode::Unauthenticated, "send `auth` with a token first"));
     }
     Ok(())
 }
 
-fn too_fast(message: &'static str, wait: Duration) -> Refusal {
+/// How fast commands may come: those of one speaker, and those of one user on this node.
+fn take_turn<S: Speaker>(local: &Local, who: &S) -> Result<(), Refusal> {
+    let limits = &local.node.metrics.limits;
+    if let Err(wait) = who.spend(local, Spends::Command) {
+        limits.reached(Limit::Messages);
+        return Err(too_fast(format!("commands come faster than {} may send them", S::WHO), wait));
+    }
+    if let Some(users) = &local.node.messages_per_user
+        && let Some(identity) = who.identity()
+        && let Err(wait) = users.take(&identity.user)
+    {
+        limits.reached(Limit::MessagesPerUser);
+        return Err(too_fast("commands come faster than this user may send them altogether", wait));
+    }
+    Ok(())
+}
+
+fn too_fast(message: impl Into<Cow<'static, str>>, wait: Duration) -> Refusal {
     let mut refusal = Refusal::new(ErrorCode::RateLimited, message);
     refusal.retry_after_ms = Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1));
     refusal
 }
 
-/// A channel that nobody of this node uses costs Redis a key, so a connection opens only so many.
-fn opens(local: &Local, connection: &Connection, channel: &Channel) -> Result<(), Refusal> {
+/// A channel that nobody of this node uses costs Redis a key, so everybody opens only so many.
+fn opens<S: Speaker>(local: &Local, who: &S, channel: &Channel) -> Result<(), Refusal> {
     if local.node.router.has(channel) {
         return Ok(());
     }
-    let rate = &local.node.config.worker.rates.new_channels;
-    connection.state.borrow_mut().buckets.new_channels.take(rate, local.now_ms()).map_err(|wait| {
+    who.spend(local, Spends::NewChannel(channel)).map_err(|wait| {
         local.node.metrics.limits.reached(Limit::NewChannels);
-        too_fast("this connection opens channels that nobody uses faster than it may", wait)
+        too_fast(format!("{} opens channels that nobody uses faster than it may", S::WHO), wait)
     })
 }
 

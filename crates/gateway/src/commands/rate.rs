@@ -1,8 +1,8 @@
-//! How fast may be published where: a bucket of the connection's own, then, where that is declared, one of its user's in the
+//! How fast may be published where: a bucket of the speaker's own, then, where that is declared, one of its user's in the
 //! cluster.
 
 use crate::local::Local;
-use crate::local::connection::Connection;
+use crate::local::speaker::{Speaker, Spends};
 use crate::metrics::Limit;
 use crate::rule::{Rule, Rules, Scope};
 use link::Denied;
@@ -15,18 +15,16 @@ pub(super) struct Counted {
     user: Text,
 }
 
-/// Everybody has a bucket of the connection's own for a rule: whoever is too fast already costs Redis nothing.
-pub(super) fn take_own(local: &Local, connection: &Connection, rule: Option<&Rule>) -> Result<(), Refusal> {
+/// Everybody has a bucket of his own for a rule: whoever is too fast already costs Redis nothing.
+pub(super) fn take_own(local: &Local, who: &impl Speaker, rule: Option<&Rule>) -> Result<(), Refusal> {
     let Some(rule) = rule else { return Ok(()) };
-    let now_ms = local.now_ms();
-    let taken = connection.state.borrow_mut().buckets.take_of_rule(rule.id, &rule.rate, now_ms);
-    taken.map_err(|wait| too_fast(local, wait))
+    who.spend(local, Spends::Rule(rule)).map_err(|wait| too_fast(local, wait))
 }
 
-/// The rule that the cluster counts by, if there is one for this event and this connection has a user.
-pub(super) fn of_cluster(connection: &Connection, rules: &Rules, event: Option<&str>) -> Option<Counted> {
+/// The rule that the cluster counts by, if there is one for this event and whoever speaks has a user.
+pub(super) fn of_cluster(who: &impl Speaker, rules: &Rules, event: Option<&str>) -> Option<Counted> {
     let rule = rules.of(event).filter(|_| rules.scope == Scope::Cluster)?;
-    let user = connection.state.borrow().session.identity.as_ref()?.user.clone();
+    let user = who.identity()?.user.clone();
     Some(Counted { rule: rule.clone(), user })
 }
 

@@ -118,7 +118,7 @@ fn admit(
             return None;
         }
     }
-    if let Err(refusal) = opens(local, connection, &subscribe.channel) {
+    if let Err(refusal) = opens(local, &**connection, &subscribe.channel) {
         local.refuse(connection, "subscribe", id, refusal);
         return None;
     }

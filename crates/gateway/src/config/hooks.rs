@@ -57,6 +57,11 @@ pub(super) fn read(s: &mut Settings) -> HooksConfig {
         publish,
         headers,
         cookies,
+        http_memory: s.duration(
+            "hooks.connect.http_memory",
+            "30s",
+            "its yes to a plain HTTP request holds this long for the same token, address, Origin and headers; 0s: not",
+        ),
         secret: secret.as_deref().map(Secret::new),
         deadline: s.get("hooks.deadline", "2s", "a hook has answered by then", deadline).unwrap_or_default(),
         concurrency: s.count("hooks.concurrency", "64", "requests to one hook at a time"),

@@ -241,7 +241,10 @@ fn read_http(s: &mut Settings) -> HttpConfig {
     if proxy_protocol && trusted_proxies.is_empty() {
         s.fault("proxy_protocol (GW_PROXY_PROTOCOL): without trusted_proxies nobody may connect".to_owned());
     }
-    HttpConfig { origins, trusted_proxies, proxy_protocol, header_timeout: Duration::from_secs(5), hsts: tls::hsts(s) }
+    let doc = "requests of clients by plain HTTP that this node answers at once; over it 503 and Retry-After";
+    let requests_max = s.count("limits.http_requests", "256", doc);
+    let (header_timeout, hsts) = (Duration::from_secs(5), tls::hsts(s));
+    HttpConfig { origins, trusted_proxies, proxy_protocol, header_timeout, hsts, requests_max }
 }
 
 fn read_worker(s: &mut Settings) -> WorkerConfig {
@@ -329,6 +332,29 @@ fn read_worker(s: &mut Settings) -> WorkerConfig {
         ping_interval: s.positive_duration("ping.interval", "25s", "how often a quiet connection is pinged"),
         ping_timeout: s.positive_duration("ping.timeout", "20s", "how long the answer may take (then 4103)"),
         publish_deadline: s.positive_duration("publish.deadline", "2s", "a publication has its answer by then"),
+        flush_tick_max: s
+            .get(
+                "flush.tick",
+                "auto",
+                "how long deliveries may wait to leave with others while a worker is busy writing; auto: 10ms; 0s: never",
+                flush_tick,
+            )
+            .unwrap_or_default(),
+    }
+}
+
+/// Longer than a tenth of a second would be felt, and saves nothing more.
+fn flush_tick(text: &str) -> Result<Duration, String> {
+    let longest = Duration::from_millis(100);
+    match text {
+        "auto" => Ok(Duration::from_millis(10)),
+        // As in the environment of those who know only that it is to be off.
+        "0" => Ok(Duration::ZERO),
+        _ => match humantime::parse_duration(text) {
+            Ok(tick) if tick <= longest => Ok(tick),
+            Ok(_) => Err(format!("`{text}`: at most 100ms")),
+            Err(error) => Err(format!("`{text}` is neither a time nor auto: {error}")),
+        },
     }
 }
 

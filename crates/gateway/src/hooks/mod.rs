@@ -39,6 +39,8 @@ pub struct HooksConfig {
     pub headers: Vec<HeaderName>,
     /// Cookies that it is shown.
     pub cookies: Vec<String>,
+    /// How long a yes of `connect` to a plain HTTP request holds for those that are like it.
+    pub http_memory: Duration,
     /// Signs what is sent.
     pub secret: Option<Secret>,
     /// By when there is an answer.

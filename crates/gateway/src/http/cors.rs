@@ -8,6 +8,9 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 /// What pages may send beside what any form could.
 const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static("authorization, content-type");
 
+/// What pages may read beside what they may of any answer: when to come back.
+const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("retry-after");
+
 /// How long a browser need not ask again, in seconds.
 const MAX_AGE_S: HeaderValue = HeaderValue::from_static("600");
 
@@ -56,6 +59,9 @@ impl Cors {
     pub(super) fn told(&self, mut response: Response<Body>) -> Response<Body> {
         let headers = response.headers_mut();
         headers.append(header::VARY, HeaderValue::from_static("origin"));
+        if *self != Self::Nothing {
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
+        }
         match self {
             Self::Nothing => {}
             Self::All => {

@@ -1,22 +1,22 @@
 //! `/socket.io/`: sessions of Engine.IO, opened and served by requests that may come to any node.
 
-use super::address::client_address;
 use super::cors::Cors;
-use super::handshake::{Wanted, check, too_many_handshakes, upgrade};
+use super::handshake::{Wanted, upgrade};
+use super::opening::{let_stay, place};
 use super::origin::is_allowed;
 use super::probe::{Target, probe};
-use super::refusal::{Refused, refuse_for_now, refuse_until};
+use super::refusal::{Refused, refuse_for_now};
 use super::shown::{query, token};
 use super::{Body, HTTP_TIMEOUT, Visit, answer};
-use crate::engine::{Engine, Polling, parse_sid};
+use crate::engine::{Engine, Polling};
 use crate::local::connection::Opened;
-use crate::metrics::Limit;
 use crate::node::parse_client_id;
-use crate::places::network;
+use crate::polling::calls::{self, Unanswered};
+use crate::polling::{parse_sid, secret};
 use crate::session::{Phase, Session};
 use crate::socket::Socket;
-use crate::socketio::{Answered, calls, open, secrets};
-use crate::worker::adopt;
+use crate::socketio::{Answered, open};
+use crate::worker::{self, adopt};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -92,7 +92,7 @@ fn dialect(visit: &Visit) -> Dialect {
 fn engine(visit: &Visit, path: &str) -> Option<Box<Engine>> {
     let _ = (visit, path);
     #[cfg_attr(not(feature = "echo"), expect(unused_mut, reason = "only those builds change it"))]
-    let mut engine = Engine::new(secrets::secret()?);
+    let mut engine = Engine::new(secret()?);
     #[cfg(feature = "echo")]
     {
         let is_engine = path.starts_with("/engine.io");
@@ -103,44 +103,32 @@ fn engine(visit: &Visit, path: &str) -> Option<Box<Engine>> {
 
 /// Opens a session whose client polls. It has a place of its own: the stream's goes with the stream.
 async fn open_session(visit: &Rc<Visit>, request: &Request<Incoming>) -> Response<Body> {
-    let node = visit.local.node.clone();
-    let full = "this node holds as many connections as it may\n";
-    let Some(mut place) = node.places.take().filter(|place| !place.is_spare() && !visit.is_spare) else {
-        node.metrics.limits.reached(Limit::Connections);
-        return refuse_for_now(StatusCode::SERVICE_UNAVAILABLE, full);
-    };
-    let address = client_address(visit.peer.ip(), request.headers(), &node.config.http.trusted_proxies);
-    if let Some(Err(wait)) = node.handshakes.as_ref().map(|handshakes| handshakes.take(&network(address))) {
-        node.metrics.limits.reached(Limit::HandshakesPerAddress);
-        return too_many_handshakes(wait);
-    }
-    let entry = match node.admission.enter() {
-        Ok(entry) => entry,
-        Err(retry_after_s) => {
-            node.metrics.admission_refusals.inc();
-            let text = "more come to this node than it takes at once (admission.rate)\n";
-            return refuse_until(StatusCode::SERVICE_UNAVAILABLE, text, retry_after_s);
-        }
-    };
     let dialect = dialect(visit);
-    let (identity, visitor) = match check(visit, request, &dialect, address, &mut place).await {
-        Ok((identity, visitor)) => (identity.map(Arc::new), visitor),
-        Err(refused) => return refused.answer(),
+    let place = match place(visit) {
+        Ok(place) => place,
+        Err(turned) => return turned.answer(),
+    };
+    let come = match let_stay(visit, request.headers(), request.uri(), &dialect, place).await {
+        Ok(come) => come,
+        Err((turned, _)) => return turned.answer(),
     };
     let Some(mut engine) = engine(visit, request.uri().path()) else {
         return refuse_for_now(StatusCode::SERVICE_UNAVAILABLE, "a session cannot be named now\n");
     };
-    entry.used();
+    let (place, (identity, visitor)) = come.used(visit);
+    let identity = identity.map(Arc::new);
     let token = shown(visit, request).unwrap_or_default();
     let user = identity.as_ref().map(|identity| identity.user.clone());
     engine.polling = Some(Box::new(Polling { shown: token.clone(), token, user, ..Polling::default() }));
     let opened = Opened {
         socket: Socket::piped(),
         dialect,
+        wants_arrays: false,
         session: Session::new(Phase::Connecting, identity),
         place,
         deflate: None,
         engine: Some(engine),
+        polled: None,
         visitor,
         #[cfg(feature = "echo")]
         is_echo: false,
@@ -183,9 +171,14 @@ async fn ask(visit: &Rc<Visit>, request: Request<Incoming>, (node, number, secre
     };
     // A poll is held for longer than streams may speak HTTP.
     visit.extend(worker.ping_interval + worker.ping_timeout + HTTP_TIMEOUT);
-    let response = calls::call(&visit.local, &node, number, forward::Request { ask, secret, token, body }).await;
+    let request = forward::Request { ask, secret, token, body };
+    let response = calls::call(&visit.local, worker::serve, &node, number, request).await;
     visit.extend(HTTP_TIMEOUT);
-    into_http(response, content_type)
+    match response {
+        Ok(response) => into_http(response, content_type),
+        Err(Unanswered::Gone) => refused(Answered::UnknownSid),
+        Err(Unanswered::Unknown) => answer(StatusCode::SERVICE_UNAVAILABLE, content_type, Bytes::new()),
+    }
 }
 
 /// A WebSocket: a session of its own, or one that has polled until now.

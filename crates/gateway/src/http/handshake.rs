@@ -1,13 +1,13 @@
 //! From a request to a connection: who asks, from where, for which dialect; and what a refusal looks like.
 
 use super::address::{client_address, is_trusted};
-use super::origin::is_allowed;
+use super::caller::{denied, identify, let_in, visitor};
 use super::refusal::{Refused, refuse, refuse_for_now, refuse_until};
-use super::shown::{extensions, offered, percent_decoded, queries, query, token};
+use super::shown::{extensions, offered, percent_decoded, queries, query};
 use super::{Body, Visit};
-use crate::auth::{AuthError, Identity};
+use crate::auth::Identity;
 use crate::engine::Engine;
-use crate::hooks::{Denial, TooMuch, Visitor};
+use crate::hooks::Visitor;
 use crate::local::connection::Opened;
 use crate::metrics::Limit;
 use crate::node::Node;
@@ -19,13 +19,13 @@ use crate::websocket::deflate::{Window, agreed};
 use crate::worker::{adopt, feed};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use protocol::dialect::Dialect;
 use protocol::dialect::raw::{Past, Raw};
-use protocol::{Channel, CloseCode, ErrorCode};
+use protocol::{Channel, CloseCode};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -39,12 +39,13 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Those of one address who come too fast are spread over so many seconds, a `Retry-After` being whole ones.
-const RETRY_SPREAD_S: u32 = 3;
+pub(super) const RETRY_SPREAD_S: u32 = 3;
 
 /// `GET /ws`: in the first native dialect that is offered, or in JSON.
 pub(super) async fn native(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
     let dialect = offered(request.headers()).find_map(Dialect::native).unwrap_or(Dialect::Json);
-    upgrade(visit, request, Wanted::dialect(dialect)).await
+    let wants_arrays = query(request.uri(), "batch").is_some_and(|value| value == "1");
+    upgrade(visit, request, Wanted { wants_arrays, ..Wanted::dialect(dialect) }).await
 }
 
 /// `GET /raw/{channel}`.
@@ -87,6 +88,7 @@ pub(super) type Probing = Box<dyn FnOnce(Rc<Visit>, Socket, Bytes, Place) -> Loc
 /// What a handshake leads to.
 pub(super) struct Wanted {
     pub(super) dialect: Dialect,
+    pub(super) wants_arrays: bool,
     pub(super) engine: Option<Box<Engine>>,
     pub(super) probing: Option<Probing>,
     pub(super) deflate: Option<Window>,
@@ -98,6 +100,7 @@ impl Wanted {
     fn dialect(dialect: Dialect) -> Self {
         Self {
             dialect,
+            wants_arrays: false,
             engine: None,
             probing: None,
             deflate: None,
@@ -143,20 +146,21 @@ pub(super) async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, m
         visit.place.set(Some(place));
         return malformed();
     };
-    let (session, visitor, close) = match check(visit, &request, &wanted.dialect, address, &mut place).await {
-        // Who enters a namespace is known by its CONNECT.
-        Ok((identity, visitor)) if wanted.engine.is_some() => {
-            (Session::new(Phase::Connecting, identity.map(Arc::new)), visitor, None)
-        }
-        Ok((identity, visitor)) => (session(visit, identity), visitor, None),
-        Err(refused) if refused.is_told_by_close(is_browser(&request), is_proxied(visit)) => {
-            (Session::new(Phase::Connecting, None), None, Some(refused.close))
-        }
-        Err(refused) => {
-            visit.place.set(Some(place));
-            return refused.answer();
-        }
-    };
+    let (session, visitor, close) =
+        match check(visit, request.headers(), request.uri(), &wanted.dialect, address, &mut place).await {
+            // Who enters a namespace is known by its CONNECT.
+            Ok((identity, visitor)) if wanted.engine.is_some() => {
+                (Session::new(Phase::Connecting, identity.map(Arc::new)), visitor, None)
+            }
+            Ok((identity, visitor)) => (session(visit, identity), visitor, None),
+            Err(refused) if refused.is_told_by_close(is_browser(&request), is_proxied(visit)) => {
+                (Session::new(Phase::Connecting, None), None, Some(refused.close))
+            }
+            Err(refused) => {
+                visit.place.set(Some(place));
+                return refused.answer();
+            }
+        };
     entry.used();
     let subprotocol = wanted.dialect.subprotocol();
     if offered(request.headers()).any(|name| name == subprotocol && !name.is_empty()) {
@@ -174,8 +178,9 @@ pub(super) async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, m
 
 /// What is agreed upon of compression, and the answer that says so.
 fn deflate(node: &Node, request: &Request<Incoming>, wanted: &Wanted) -> Option<(Window, &'static str)> {
-    // A session that has polled may be another worker's or node's: what it writes is for any stream.
-    if !node.config.worker.deflate.is_enabled || wanted.probing.is_some() {
+    // A session that has polled may be another worker's or node's: what it writes is for any stream. And arrays are each
+    // connection's own.
+    if !node.config.worker.deflate.is_enabled || wanted.probing.is_some() || wanted.wants_arrays {
         return None;
     }
     extensions(request.headers()).next()?;
@@ -213,7 +218,7 @@ fn not_now(visit: &Visit, place: Place, retry_after_s: u32) -> Response<Body> {
 
 /// More come from one address than it may send. Before the token is looked at, so that guessing is bounded too, and for
 /// browsers in no other words: the upgrade that a close needs is what is to be spared.
-pub(super) fn too_many_handshakes(wait: Duration) -> Response<Body> {
+fn too_many_handshakes(wait: Duration) -> Response<Body> {
     let text = "handshakes come faster than one address may send them (limits.handshakes_per_address)\n";
     let wait_s = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
     refuse_until(StatusCode::TOO_MANY_REQUESTS, text, wait_s.saturating_add(fastrand::u32(..RETRY_SPREAD_S)))
@@ -247,10 +252,12 @@ async fn hand_over(
     let opened = Opened {
         socket,
         dialect: wanted.dialect,
+        wants_arrays: wanted.wants_arrays,
         session,
         place,
         deflate: wanted.deflate,
         engine: wanted.engine,
+        polled: None,
         visitor,
         #[cfg(feature = "echo")]
         is_echo: wanted.is_echo,
@@ -276,7 +283,7 @@ fn taken_back(upgraded: hyper::upgrade::Upgraded) -> Option<(Socket, Bytes)> {
     }
 }
 
-fn session(visit: &Visit, identity: Option<Identity>) -> Session {
+pub(super) fn session(visit: &Visit, identity: Option<Identity>) -> Session {
     let may_stay = identity.is_some() || visit.local.node.config.auth.anonymous;
     let phase = if may_stay { Phase::Ready } else { Phase::Connecting };
     Session::new(phase, identity.map(Arc::new))
@@ -288,36 +295,26 @@ pub(super) type Known = (Option<Identity>, Option<Box<Visitor>>);
 /// Readiness, Origin, address, token, and what the application says to it.
 pub(super) async fn check(
     visit: &Visit,
-    request: &Request<Incoming>,
+    headers: &HeaderMap,
+    uri: &Uri,
     dialect: &Dialect,
     address: IpAddr,
     place: &mut Place,
 ) -> Result<Known, Refused> {
     let node = &visit.local.node;
-    if !node.takes_connections() {
-        let text = "this node takes no connections now\n";
-        return Err(Refused { status: StatusCode::SERVICE_UNAVAILABLE, text, close: CloseCode::OverCapacity });
-    }
-    if !is_allowed(&node.config.http.origins, request.headers(), visit.is_tls) {
-        let text = "pages of this Origin may not connect (origins)\n";
-        return Err(Refused { status: StatusCode::FORBIDDEN, text, close: CloseCode::Forbidden });
-    }
+    let_in(visit, headers)?;
     if node.places.assign(place, address).is_err() {
         node.metrics.limits.reached(Limit::ConnectionsPerAddress);
         let text = "this address holds as many connections as it may (limits.connections_per_address)\n";
         return Err(Refused { status: StatusCode::TOO_MANY_REQUESTS, text, close: CloseCode::OverCapacity });
     }
-    let identity = identify(node, request).await?;
+    let identity = identify(node, headers, uri).await?;
     let channel = match dialect {
         Dialect::Raw(raw) => Some(raw.channel.clone()),
         _ => None,
     };
-    let from = || Visitor::new(dialect.name(), channel, address, request.headers());
-    let visitor = node.hooks.visitor(request.headers(), from).map_err(|TooMuch| Refused {
-        status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-        text: "the headers and cookies that the application is shown are more than 8 KiB\n",
-        close: CloseCode::Forbidden,
-    })?;
+    let from = || Visitor::new(dialect.name(), channel, address, headers);
+    let visitor = visitor(node, headers, from)?;
     let identity = match &visitor {
         // Whoever has yet to show a token is asked about then.
         Some(visitor) if identity.is_some() || node.config.auth.anonymous => {
@@ -333,33 +330,6 @@ pub(super) async fn check(
         return Err(Refused { status: StatusCode::TOO_MANY_REQUESTS, text, close: CloseCode::OverCapacity });
     }
     Ok((identity, visitor))
-}
-
-fn denied(denial: &Denial) -> Refused {
-    let (status, text, close) = match denial.code {
-        ErrorCode::Unavailable => {
-            (StatusCode::SERVICE_UNAVAILABLE, "the application cannot be asked now\n", CloseCode::OverCapacity)
-        }
-        ErrorCode::Unauthenticated => {
-            (StatusCode::UNAUTHORIZED, "the application does not know who this is\n", CloseCode::Unauthenticated)
-        }
-        _ => (StatusCode::FORBIDDEN, "the application does not let this in\n", CloseCode::Forbidden),
-    };
-    Refused { status, text, close }
-}
-
-async fn identify(node: &Node, request: &Request<Incoming>) -> Result<Option<Identity>, Refused> {
-    let Some(token) = token(&node.config.auth, request.headers(), request.uri())? else { return Ok(None) };
-    node.auth.identify_waiting(&token).await.map(Some).map_err(|error| {
-        tracing::debug!(%error, "a token was refused at the handshake");
-        let (status, text, close) = match error {
-            AuthError::Refused(_) => (StatusCode::UNAUTHORIZED, "the token was refused\n", CloseCode::Unauthenticated),
-            AuthError::UnknownKey | AuthError::Unavailable => {
-                (StatusCode::SERVICE_UNAVAILABLE, "tokens cannot be checked now\n", CloseCode::OverCapacity)
-            }
-        };
-        Refused { status, text, close }
-    })
 }
 
 fn is_upgrade(headers: &HeaderMap) -> bool {

@@ -2,13 +2,19 @@
 
 mod address;
 mod arrival;
+mod body;
+mod caller;
 mod cors;
 mod engineio;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod handshake;
+mod native;
+mod opening;
 mod origin;
 mod pages;
+mod plain;
+mod poll;
 mod probe;
 mod proxy_protocol;
 mod refusal;
@@ -63,6 +69,8 @@ pub struct HttpConfig {
     pub proxy_protocol: bool,
     /// By when a request's head must have arrived, the handshake of TLS before it included.
     pub header_timeout: Duration,
+    /// Requests of clients that are answered at once.
+    pub requests_max: usize,
     /// Told to browsers over this node's own TLS: so long they come by HTTPS only.
     pub hsts: Duration,
 }
@@ -222,7 +230,9 @@ async fn route(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> 
         }
         #[cfg(feature = "echo")]
         "/engine.io/" => engineio::serve(visit, request).await,
+        "/poll" => poll::serve(visit, request).await,
         _ if path.starts_with("/raw/") => handshake::raw(visit, request).await,
+        _ if let Some(route) = plain::Route::of(path) => plain::serve(visit, request, route).await,
         _ => {
             let cors = Cors::of(&http.origins, request.headers(), visit.is_tls);
             cors.told(match *request.method() {

@@ -6,12 +6,13 @@ use crate::inbox::{Handover, Item, Said};
 use crate::local::connection::Opened;
 use crate::node::worker_of;
 use crate::places::Place;
+use crate::polling::calls;
 use crate::session::Session;
 use crate::socket::Socket;
 use crate::socketio::removal::{Moved, go_on, phase_of, take_over};
-use crate::socketio::{calls, take_message};
+use crate::socketio::take_message;
 use crate::websocket::{Event, Frames, Reader, ReaderLimits};
-use crate::worker::adopt;
+use crate::worker::{adopt, serve};
 use bytes::Bytes;
 use protocol::dialect::socketio::engine::{PROBE, PROBE_ANSWER, UPGRADE};
 use protocol::dialect::{Dialect, Incoming, Messages};
@@ -34,9 +35,11 @@ pub(super) struct Target {
 }
 
 impl Target {
-    async fn ask(&self, visit: &Visit, ask: Ask, body: &'static [u8]) -> Response {
+    async fn ask(&self, visit: &Visit, ask: Ask, body: &'static [u8]) -> Option<Response> {
         let (secret, token, body) = (self.secret, self.token.clone(), Bytes::from_static(body));
-        calls::call(&visit.local, &self.node, self.number, Request { ask, secret, token, body }).await
+        let request = Request { ask, secret, token, body };
+        let response = calls::call(&visit.local, serve, &self.node, self.number, request).await;
+        response.ok().filter(|response| response.status == 200)
     }
 }
 
@@ -51,7 +54,7 @@ struct Tried {
 /// Tries a stream, and hands it to its session or the session to it. A stream that is dropped is closed.
 pub(super) async fn probe(visit: Rc<Visit>, stream: Socket, early: Bytes, place: Place, target: Target) {
     let node = &visit.local.node;
-    if target.ask(&visit, Ask::Probe, b"").await.status != 200 {
+    if target.ask(&visit, Ask::Probe, b"").await.is_none() {
         return;
     }
     let limits = ReaderLimits { max_message_bytes: node.config.worker.max_message_bytes };
@@ -87,7 +90,7 @@ fn hand_over(visit: &Visit, target: &Target, worker: usize, tried: Tried) {
 /// Takes the session from the node that has it.
 async fn take_session(visit: &Rc<Visit>, target: &Target, tried: Tried, place: Place) {
     let response = target.ask(visit, Ask::Move, b"").await;
-    let Some(moved) = Moved::decode(&response.body).filter(|_| response.status == 200) else { return };
+    let Some(moved) = response.and_then(|response| Moved::decode(&response.body)) else { return };
     let local = &visit.local;
     let identity = match &moved.token {
         Some(token) => match local.node.auth.identify_waiting(token).await {
@@ -99,10 +102,12 @@ async fn take_session(visit: &Rc<Visit>, target: &Target, tried: Tried, place: P
     let opened = Opened {
         socket: tried.stream,
         dialect: Dialect::SocketIo(local.node.config.socketio.rules.clone()),
+        wants_arrays: false,
         session: Session::new(phase_of(&moved), identity),
         place,
         deflate: None,
         engine: Some(Box::new(Engine::new(target.secret))),
+        polled: None,
         // The application has been asked about it where it came first.
         visitor: None,
         #[cfg(feature = "echo")]

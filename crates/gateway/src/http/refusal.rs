@@ -7,7 +7,7 @@ use protocol::CloseCode;
 
 /// The latest a client is told to come back to a node that is full, draining or without its broker: from 1 s on, so that
 /// those who are refused together come back one by one.
-const RETRY_AFTER_MAX_S: u32 = 3;
+pub(super) const RETRY_AFTER_MAX_S: u32 = 3;
 
 /// Why a handshake is not what it should be: the status for programs, the close for browsers, which cannot see a status.
 pub(super) struct Refused {

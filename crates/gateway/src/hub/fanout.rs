@@ -3,7 +3,7 @@
 use crate::outbox::{Mark, Marks, Meter, Shared, Slow};
 use crate::policy::Namespace;
 use crate::websocket::Frames;
-use crate::websocket::deflate::Packed;
+use crate::websocket::deflate::Compressed;
 use broker::Delivery;
 use protocol::dialect::Encoding;
 use protocol::{Channel, CloseCode, Epoch, Outgoing, Position, Publication, Push};
@@ -52,14 +52,14 @@ impl Encoded {
 }
 
 impl Encoded {
-    /// The same deliveries in frames that have been packed: whatever lay at the bounds of a frame lies there still.
-    pub fn packed(&self, packed: Packed, meter: &Meter) -> Self {
-        let marks = self.frames.marks().map(|marks| marks.moved(|place| packed.moved(place)));
+    /// The same deliveries in frames that have been compressed: whatever lay at the bounds of a frame lies there still.
+    pub fn compressed(&self, compressed: Compressed, meter: &Meter) -> Self {
+        let marks = self.frames.marks().map(|marks| marks.moved(|place| compressed.moved(place)));
         let mut left_out = self.left_out.clone();
         for out in left_out.values_mut().flatten() {
-            out.bytes = packed.moved(out.bytes.start)..packed.moved(out.bytes.end);
+            out.bytes = compressed.moved(out.bytes.start)..compressed.moved(out.bytes.end);
         }
-        Self { frames: Shared::new(packed.frames, marks, meter), left_out, ..*self }
+        Self { frames: Shared::new(compressed.frames, marks, meter), left_out, ..*self }
     }
 }
 

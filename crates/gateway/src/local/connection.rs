@@ -6,18 +6,24 @@ use crate::hooks::Visitor;
 use crate::limit::Buckets;
 use crate::outbox::{Flushed, Outbox};
 use crate::places::Place;
+use crate::polling::Polled;
 use crate::session::Session;
 use crate::socket::Socket;
-use crate::websocket::Reader;
 use crate::websocket::deflate::Window;
+use crate::websocket::{Packing, Reader};
 use protocol::dialect::{Dialect, Encoding, Malformed};
 use protocol::{CloseCode, Request};
 use std::cell::{OnceCell, RefCell};
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSlice};
 use std::rc::Rc;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
+
+thread_local! {
+    /// Where messages are put together, for all connections of a thread.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// One connection. What never changes is read freely; [`State`] is borrowed for a few statements at a time, never across
 /// a call that may reach another connection.
@@ -25,11 +31,13 @@ use tokio::task::AbortHandle;
 pub struct Connection {
     /// Unique on the node: the worker in the top byte, then chance, then a count.
     pub number: u64,
+    /// Since when it is there, in Unix milliseconds.
+    pub since_ms: u64,
     /// How it speaks.
     pub dialect: Dialect,
     /// Its stream.
     pub socket: Socket,
-    /// Set when messages may be packed, both ways (RFC 7692).
+    /// Set when messages may be compressed, both ways (RFC 7692).
     pub deflate: Option<Window>,
     /// The rest.
     pub state: RefCell<State>,
@@ -53,6 +61,8 @@ pub struct State {
     pub reader: Reader,
     /// What has not left yet.
     pub outbox: Outbox,
+    /// Puts its messages together into arrays, if its client has asked for them.
+    pub packing: Option<Box<Packing>>,
     /// What the stream has taken from it and the kernel not from the stream: see [`Socket::unsent_bytes`].
     pub unsent_bytes: usize,
     /// How fast it may do what.
@@ -85,6 +95,8 @@ pub struct State {
     pub ended: Option<CloseCode>,
     /// What a Socket.IO connection has beside all this.
     pub engine: Option<Box<Engine>>,
+    /// What a native session has whose client polls.
+    pub polled: Option<Box<Polled>>,
 }
 
 /// What a connection makes its worker hold, in bytes as far as 32 bits go.
@@ -135,6 +147,8 @@ pub struct Opened {
     pub socket: Socket,
     /// How it speaks.
     pub dialect: Dialect,
+    /// Its client wants arrays of messages, where the dialect has them.
+    pub wants_arrays: bool,
     /// Who it is, as far as the handshake has told.
     pub session: Session,
     /// Its place among the node's connections.
@@ -143,6 +157,8 @@ pub struct Opened {
     pub deflate: Option<Window>,
     /// Its session, if it speaks Socket.IO.
     pub engine: Option<Box<Engine>>,
+    /// Its session, if its client polls for it as a native one.
+    pub polled: Option<Box<Polled>>,
     /// See [`Connection::visitor`].
     pub visitor: Option<Box<Visitor>>,
     /// See [`Connection::is_echo`].
@@ -157,6 +173,7 @@ impl Connection {
             session: opened.session,
             reader: Reader::default(),
             outbox: Outbox::default(),
+            packing: opened.dialect.array().filter(|_| opened.wants_arrays).map(|array| Box::new(Packing::new(array))),
             unsent_bytes: 0,
             buckets,
             bad_messages: 0,
@@ -173,9 +190,11 @@ impl Connection {
             is_told: false,
             ended: None,
             engine: opened.engine,
+            polled: opened.polled,
         };
         Self {
             number,
+            since_ms: super::unix_ms(),
             dialect: opened.dialect,
             socket: opened.socket,
             deflate: opened.deflate,
@@ -206,15 +225,25 @@ impl Connection {
     /// Writes what waits, as far as the kernel takes it; tells how many calls and bytes that were.
     pub fn flush(&self, now: Tick) -> io::Result<(Flushed, Written)> {
         let mut written = Written::default();
-        let flushed = self.state.borrow_mut().outbox.flush(now, |slices| {
+        let mut state = self.state.borrow_mut();
+        let State { outbox, packing, unsent_bytes, .. } = &mut *state;
+        let mut write_one = |bytes: &[u8]| self.socket.try_write(&[IoSlice::new(bytes)]);
+        let flushed = outbox.flush(now, |slices| {
             written.calls += 1;
-            let taken = self.socket.try_write(slices)?;
+            let taken = match packing {
+                None => self.socket.try_write(slices)?,
+                Some(packing) => SCRATCH.with_borrow_mut(|scratch| packing.write(slices, scratch, &mut write_one))?,
+            };
             written.bytes += taken as u64;
             Ok(taken)
         })?;
-        // Also what the stream itself holds back has to leave before anybody may rest.
-        let has_left = flushed == Flushed::All && self.socket.try_flush()?;
-        self.state.borrow_mut().unsent_bytes = self.socket.unsent_bytes();
+        // Also what is held back on the way has to leave before anybody may rest.
+        let mut has_left = flushed == Flushed::All;
+        if let Some(packing) = packing {
+            has_left = has_left && packing.flush(&mut write_one)?;
+        }
+        has_left = has_left && self.socket.try_flush()?;
+        *unsent_bytes = self.socket.unsent_bytes() + packing.as_ref().map_or(0, |packing| packing.unsent_bytes());
         Ok((if has_left { Flushed::All } else { Flushed::Blocked }, written))
     }
 }

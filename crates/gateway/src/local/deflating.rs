@@ -1,59 +1,59 @@
-//! permessage-deflate on this worker: what leaves is packed, what comes is unpacked, and both are counted.
+//! permessage-deflate on this worker: what leaves is compressed, what comes is inflated, and both are counted.
 
 use super::Local;
 use super::connection::Connection;
 use crate::hub::fanout::Encoded;
 use crate::metrics::Limit;
-use crate::websocket::Unpack;
-use crate::websocket::deflate::{Fault, Packed, Window};
+use crate::websocket::Inflate;
+use crate::websocket::deflate::{Compressed, Fault, Window};
 use protocol::CloseCode;
 use std::borrow::Cow;
 
-/// A message that grows by less when it is unpacked costs no more than others of its size on the wire.
+/// A message that grows by less when it is inflated costs no more than others of its size on the wire.
 const GROWTH_FREE_BYTES: usize = 1024;
 
 impl Local {
     /// A connection's own frames as it takes them.
-    pub fn packed<'a>(&self, connection: &Connection, frames: &'a [u8]) -> Cow<'a, [u8]> {
-        let packed = connection.deflate.and_then(|window| self.packer.borrow_mut().pack(window, frames));
-        packed.map_or(Cow::Borrowed(frames), |packed| {
-            self.count_packed(&packed);
-            Cow::Owned(packed.frames)
+    pub fn compressed<'a>(&self, connection: &Connection, frames: &'a [u8]) -> Cow<'a, [u8]> {
+        let compressed = connection.deflate.and_then(|window| self.compressor.borrow_mut().compress(window, frames));
+        compressed.map_or(Cow::Borrowed(frames), |compressed| {
+            self.count_compressed(&compressed);
+            Cow::Owned(compressed.frames)
         })
     }
 
     /// Deliveries as all those take them who have agreed upon this window.
-    pub fn packed_for_all(&self, plain: &Encoded, window: Window) -> Encoded {
-        let packed = self.packer.borrow_mut().pack(window, plain.frames.frames());
-        packed.map_or_else(
+    pub fn compressed_for_all(&self, plain: &Encoded, window: Window) -> Encoded {
+        let compressed = self.compressor.borrow_mut().compress(window, plain.frames.frames());
+        compressed.map_or_else(
             || plain.clone(),
-            |packed| {
-                self.count_packed(&packed);
-                plain.packed(packed, &self.meter)
+            |compressed| {
+                self.count_compressed(&compressed);
+                plain.compressed(compressed, &self.meter)
             },
         )
     }
 
-    fn count_packed(&self, packed: &Packed) {
+    fn count_compressed(&self, compressed: &Compressed) {
         let metrics = &self.node.metrics;
-        metrics.deflated_messages.inc_by(packed.messages);
-        metrics.deflated_bytes.with_label_values(&["before"]).inc_by(packed.bytes_before);
-        metrics.deflated_bytes.with_label_values(&["after"]).inc_by(packed.bytes_after);
+        metrics.deflated_messages.inc_by(compressed.messages);
+        metrics.deflated_bytes.with_label_values(&["before"]).inc_by(compressed.bytes_before);
+        metrics.deflated_bytes.with_label_values(&["after"]).inc_by(compressed.bytes_after);
     }
 }
 
-/// Unpacks the messages of one connection.
-pub struct Unpacking<'a> {
+/// Inflates the messages of one connection.
+pub struct Inflating<'a> {
     /// Its worker.
     pub local: &'a Local,
     /// Whose they are.
     pub connection: &'a Connection,
 }
 
-impl Unpack for Unpacking<'_> {
-    fn unpack(&self, packed: &[u8], max_bytes: usize) -> Result<Vec<u8>, CloseCode> {
+impl Inflate for Inflating<'_> {
+    fn inflate(&self, compressed: &[u8], max_bytes: usize) -> Result<Vec<u8>, CloseCode> {
         let metrics = &self.local.node.metrics;
-        let message = self.local.inflater.borrow_mut().inflate(packed, max_bytes).map_err(|fault| match fault {
+        let message = self.local.inflater.borrow_mut().inflate(compressed, max_bytes).map_err(|fault| match fault {
             Fault::TooBig => {
                 metrics.limits.reached(Limit::Inflation);
                 CloseCode::TooBig
@@ -61,9 +61,9 @@ impl Unpack for Unpacking<'_> {
             Fault::Corrupt => CloseCode::InvalidText,
         })?;
         metrics.inflated_messages.inc();
-        metrics.inflated_bytes.with_label_values(&["before"]).inc_by(packed.len() as u64);
+        metrics.inflated_bytes.with_label_values(&["before"]).inc_by(compressed.len() as u64);
         metrics.inflated_bytes.with_label_values(&["after"]).inc_by(message.len() as u64);
-        self.charge(message.len().saturating_sub(packed.len()))?;
+        self.charge(message.len().saturating_sub(compressed.len()))?;
         Ok(message)
     }
 
@@ -72,7 +72,7 @@ impl Unpack for Unpacking<'_> {
     }
 }
 
-impl Unpacking<'_> {
+impl Inflating<'_> {
     /// A few bytes may become a whole message that has to be read like any other before it can be refused. So what grows
     /// comes no faster than commands may; whoever keeps to that rate never notices.
     fn charge(&self, growth_bytes: usize) -> Result<(), CloseCode> {

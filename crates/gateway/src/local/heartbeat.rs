@@ -1,10 +1,10 @@
 //! What becomes due with time: pings, deadlines of a phase, and the end of tokens.
 
 use super::Local;
-use super::connection::{Connection, Times};
+use super::connection::{Connection, State, Times};
 use super::flushing::Reason;
 use super::timers::{TICK_MS, Tick, ticks};
-use crate::session::{Phase, Session};
+use crate::session::Phase;
 use crate::websocket::{Frames, ping_frame};
 use protocol::dialect::socketio::engine::PING;
 use protocol::dialect::{Dialect, Messages};
@@ -60,7 +60,7 @@ impl Local {
     }
 
     fn check(&self, connection: &Rc<Connection>, now: Tick) {
-        let (phase, times, stalled_since, tickets_end, patience, is_busy) = {
+        let ((phase, times, stalled_since, tickets_end), patience, is_busy, is_polled) = {
             let mut state = connection.state.borrow_mut();
             let is_busy = state.waiting.is_some();
             if is_busy {
@@ -68,9 +68,14 @@ impl Local {
                 let is_scheduled = state.engine.is_some();
                 state.times.alive(now, is_scheduled);
             }
-            let patience = self.patience(&state.session);
+            let is_polled = state.polled.is_some();
+            if is_polled && connection.socket.pipe().is_some_and(|pipe| pipe.reader().is_some()) {
+                state.times.heard = now;
+            }
+            let patience = self.patience(&state);
             let stalled_since = state.outbox.stalled_since();
-            (state.session.phase, state.times, stalled_since, state.session.tickets_end(), patience, is_busy)
+            let state = (state.session.phase, state.times, stalled_since, state.session.tickets_end());
+            (state, patience, is_busy, is_polled)
         };
         // An entry that a later one has replaced.
         if times.due > now {
@@ -80,6 +85,8 @@ impl Local {
             self.end_tickets(connection);
         }
         match due(phase, &times, stalled_since, now, &patience) {
+            // Its client asks by itself, and has not for so long.
+            Some(Due::Ping) if is_polled => return self.close(connection, CloseCode::PingTimeout),
             Some(Due::Ping) => self.ping(connection, now),
             Some(Due::TellExpiry(left)) => {
                 connection.state.borrow_mut().times.expiry_told = true;
@@ -117,7 +124,7 @@ impl Local {
             Dialect::SocketIo(_) => {
                 Frames::new(&mut frame).text(&mut |buffer| buffer.extend_from_slice(PING.as_bytes()));
             }
-            Dialect::Json | Dialect::Msgpack | Dialect::Raw(_) => ping_frame(&mut frame),
+            Dialect::Json | Dialect::Polled | Dialect::Msgpack | Dialect::Raw(_) => ping_frame(&mut frame),
         }
         self.send_frames(connection, &frame);
     }
@@ -125,7 +132,7 @@ impl Local {
     /// Has the connection looked at when the next of its deadlines comes.
     pub fn set_timer(&self, connection: &Rc<Connection>) {
         let mut state = connection.state.borrow_mut();
-        let patience = self.patience(&state.session);
+        let patience = self.patience(&state);
         let mut next = next_look(state.session.phase, &state.times, state.outbox.stalled_since(), &patience);
         if state.session.phase == Phase::Ready {
             next = next.min(state.session.tickets_end().unwrap_or(Tick::MAX));
@@ -133,11 +140,13 @@ impl Local {
         state.times.due = self.wheel.borrow_mut().set(connection.number, next);
     }
 
-    fn patience(&self, session: &Session) -> Patience {
+    fn patience(&self, state: &State) -> Patience {
         let config = &self.node.config.worker;
-        let is_unused = session.subscriptions().is_empty() && !config.idle.is_zero();
+        let is_unused = state.session.subscriptions().is_empty() && !config.idle.is_zero();
+        // Nobody is pinged who polls.
+        let quiet = if state.polled.is_some() { config.ping_timeout } else { Duration::ZERO };
         Patience {
-            ping: ticks(config.ping_interval),
+            ping: ticks(config.ping_interval + quiet),
             pong: ticks(config.ping_timeout),
             stall: self.stall_ticks(),
             message: ticks(config.message_time),

@@ -7,9 +7,11 @@ pub mod dismissal;
 pub mod ending;
 pub mod flushing;
 pub mod heartbeat;
+pub mod locating;
 pub mod permission;
 pub mod places;
 pub mod shedding;
+pub mod speaker;
 pub mod telling;
 pub mod timers;
 
@@ -19,16 +21,16 @@ use crate::limit::Buckets;
 use crate::node::Node;
 use crate::outbox::Meter;
 use crate::websocket::Frames;
-use crate::websocket::deflate::{Inflater, Packer};
+use crate::websocket::deflate::{Compressor, Inflater};
 use connection::{Connection, Opened, Times};
 use protocol::forward::Response;
-use protocol::{CloseCode, Origin, Outgoing, Publication, Push, Refusal, Reply, Text, Welcome};
+use protocol::{CloseCode, Origin, Outgoing, Position, Publication, Push, Refusal, Reply, Text, Welcome};
 use shedding::Going;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use timers::{TICK_MS, Tick, Wheel, ticks};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
@@ -38,13 +40,19 @@ pub struct Publishing {
     /// What the broker gets.
     pub publish: broker::Publish,
     /// Who asked.
-    pub connection: Rc<Connection>,
-    /// The id of the command.
-    pub id: Option<u64>,
+    pub asker: Asker,
     /// When it was asked.
     pub asked: Instant,
     /// Whether the application is told of it.
     pub is_told: bool,
+}
+
+/// Who waits for what becomes of a publication.
+pub enum Asker {
+    /// A connection, and the id of its command.
+    Connection(Rc<Connection>, Option<u64>),
+    /// A request.
+    Request(oneshot::Sender<Result<Reply, Refusal>>),
 }
 
 /// Ticks do not begin at 0 but an hour later, so that there are moments before the worker began.
@@ -81,11 +89,13 @@ pub struct Local {
     pub stopping: Cell<Option<CloseCode>>,
     /// Those who are being sent away, if any are.
     pub going: RefCell<Option<Going>>,
+    /// Users whose connections somebody asks for.
+    pub searches: RefCell<locating::Searches>,
     /// Told when the last connection has gone.
     pub emptied: Notify,
-    /// Packs what leaves, for those who have agreed upon that.
-    pub packer: RefCell<Packer>,
-    /// Unpacks what they send.
+    /// Compresses what leaves, for those who have agreed upon that.
+    pub compressor: RefCell<Compressor>,
+    /// Inflates what they send.
     pub inflater: RefCell<Inflater>,
     /// What this worker holds of frames that many sockets share.
     pub meter: Meter,
@@ -97,6 +107,12 @@ pub struct Local {
     held: Cell<usize>,
     /// The tick that the timers were looked at last, for what need not be more exact.
     recent_tick: Cell<Tick>,
+    /// Where a fan-out lists its subscribers.
+    pub subscribers: RefCell<Vec<(Rc<Connection>, Option<Position>)>>,
+    /// Writes to sockets so far.
+    pub writes: Cell<u64>,
+    /// How long deliveries wait for others at present, since the last were taken.
+    pub flush_tick: Cell<Duration>,
     dirty: RefCell<Vec<Rc<Connection>>>,
     wheel: RefCell<Wheel>,
     began: Instant,
@@ -106,7 +122,7 @@ pub struct Local {
 impl Local {
     /// An empty share.
     pub fn new(index: usize, node: Arc<Node>) -> Rc<Self> {
-        let packer = RefCell::new(Packer::new(node.config.worker.deflate));
+        let compressor = RefCell::new(Compressor::new(node.config.worker.deflate));
         Rc::new(Self {
             index,
             node,
@@ -122,14 +138,18 @@ impl Local {
             gathered: Notify::new(),
             stopping: Cell::new(None),
             going: RefCell::default(),
+            searches: RefCell::default(),
             emptied: Notify::new(),
-            packer,
+            compressor,
             inflater: RefCell::default(),
             meter: Meter::default(),
             shared_held: Cell::new(0),
             is_flushing: Cell::new(false),
             held: Cell::new(0),
             recent_tick: Cell::new(FIRST_TICK),
+            subscribers: RefCell::default(),
+            writes: Cell::new(0),
+            flush_tick: Cell::new(Duration::ZERO),
             dirty: RefCell::default(),
             wheel: RefCell::default(),
             began: Instant::now(),
@@ -228,12 +248,7 @@ impl Local {
 
     /// Who speaks, as others see it.
     pub fn origin(&self, connection: &Connection) -> Origin {
-        let identity = connection.state.borrow().session.identity.clone();
-        Origin {
-            client: self.public_id(connection),
-            user: identity.as_ref().map(|i| i.user.clone()),
-            info: identity.and_then(|i| i.info.clone()),
-        }
+        self.origin_of(connection)
     }
 
     /// Answers a command, if it asked for an answer.
@@ -253,7 +268,7 @@ impl Local {
         if !buffer.is_empty() && !connection.has_ended() {
             {
                 let mut state = connection.state.borrow_mut();
-                let _ = state.outbox.push_own(&self.packed(connection, &buffer), usize::MAX);
+                let _ = state.outbox.push_own(&self.compressed(connection, &buffer), usize::MAX);
                 self.recount(&mut state);
             }
             self.mark_dirty(connection);
@@ -289,7 +304,9 @@ impl Local {
 
     /// Gathers a publication for the end of the turn.
     pub fn publish(&self, publishing: Publishing) {
-        publishing.connection.state.borrow_mut().publishing += 1;
+        if let Asker::Connection(connection, _) = &publishing.asker {
+            connection.state.borrow_mut().publishing += 1;
+        }
         self.publishing.borrow_mut().push(publishing);
         self.gathered.notify_one();
     }
@@ -310,7 +327,7 @@ impl Local {
 }
 
 /// How long an id leads to the connection that goes by it now, unless a ping renews it.
-const ALIAS_TTL: std::time::Duration = std::time::Duration::from_secs(600);
+const ALIAS_TTL: Duration = Duration::from_secs(600);
 
 /// The note that says which connection goes by an id that was another one's.
 pub fn alias_note(id: &str) -> String {

@@ -12,8 +12,7 @@ use std::sync::Arc;
 impl Local {
     /// The namespace of a channel, if this connection may do this there.
     pub fn allow(&self, connection: &Connection, action: Action, channel: &Channel) -> Result<Arc<Namespace>, Refusal> {
-        let has_ticket = connection.state.borrow().session.has_ticket(channel, action);
-        self.allow_with(connection, action, channel, has_ticket)
+        self.may(connection, action, channel)
     }
 
     /// The same with a token that the command itself has brought, if `has_ticket`.

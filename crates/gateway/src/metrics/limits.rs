@@ -32,6 +32,8 @@ limits! {
     ConnectionsPerUser = "connections_per_user";
     /// Handshakes of one address.
     HandshakesPerAddress = "handshakes_per_address";
+    /// Requests that are answered at once.
+    HttpRequests = "http_requests";
     /// Commands of one connection.
     Messages = "messages";
     /// Commands of one user.
@@ -46,7 +48,7 @@ limits! {
     ControlFrames = "control_frames";
     /// The size of a message, or its fragments.
     MaxMessage = "max_message";
-    /// What packed messages become: over the size of a message, or too many that grow.
+    /// What compressed messages become: over the size of a message, or too many that grow.
     Inflation = "inflation";
     /// The time of a message.
     MessageTime = "message_time";

@@ -1,13 +1,12 @@
 //! Socket.IO connections: what their packets ask for is carried out by the same commands as everything else.
 
-pub mod calls;
 mod enter;
 pub mod places;
 mod polling;
 pub mod removal;
 pub mod secrets;
 
-pub use polling::Answered;
+pub use polling::{Answered, serve};
 
 use crate::commands;
 use crate::local::Local;
@@ -48,7 +47,7 @@ enum Step {
 pub fn rules(connection: &Connection) -> Option<&Arc<Rules>> {
     match &connection.dialect {
         Dialect::SocketIo(rules) => Some(rules),
-        Dialect::Json | Dialect::Msgpack | Dialect::Raw(_) => None,
+        Dialect::Json | Dialect::Polled | Dialect::Msgpack | Dialect::Raw(_) => None,
     }
 }
 
@@ -177,7 +176,7 @@ pub fn open(local: &Local, connection: &Connection, may_upgrade: bool) -> String
     let config = &local.node.config.worker;
     let state = connection.state.borrow();
     let secret = state.engine.as_ref().map(|engine| engine.secret).unwrap_or_default();
-    let sid = crate::engine::sid(&local.client_id(connection), &secret);
+    let sid = crate::polling::sid(&local.client_id(connection), &secret);
     let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let max_payload_bytes = config.max_message_bytes as u64;
     Open {
@@ -216,7 +215,7 @@ fn end(local: &Rc<Local>, connection: &Rc<Connection>) {
     match has_poll {
         None => {}
         // There is nobody to wait for.
-        Some(true) => polling::lose(local, connection),
+        Some(true) => crate::polling::lose(local, connection),
         Some(false) => {
             if let Some(polling) = connection.state.borrow_mut().engine.as_mut().and_then(|it| it.polling.as_mut()) {
                 polling.owes_goodbye = true;

@@ -1,10 +1,11 @@
 //! Where a connection is in its channels: told to its client, and gone on from when it comes back to whatever node.
 
-use super::{calls, secrets};
+use super::secrets;
 use crate::commands;
 use crate::local::connection::Connection;
 use crate::local::{Local, alias_note};
 use crate::node::parse_client_id;
+use crate::polling::calls;
 use broker::{Note, Range};
 use protocol::dialect::socketio::Ask;
 use protocol::dialect::socketio::positions::Place;

@@ -1,11 +1,12 @@
 //! A session whose client polls: one GET at a time takes what waits, one POST at a time brings what is said.
 
-use super::{break_off, rules};
+use super::{break_off, removal, rules};
 use crate::auth::AuthError;
-use crate::engine::{Polling, is_same};
+use crate::engine::Polling;
 use crate::local::Local;
 use crate::local::connection::Connection;
 use crate::pipe::{Got, Pipe, Release, messages};
+use crate::polling::{self, is_same};
 use crate::websocket::ServerMessage;
 use bytes::Bytes;
 use protocol::CloseCode;
@@ -13,7 +14,7 @@ use protocol::dialect::socketio::engine::{self, NOOP, Payload};
 use protocol::forward::{Ask, Request, Response};
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 /// A poll is held no longer than this beyond the next ping, which ends it anyway.
 const HOLD_SLACK: Duration = Duration::from_secs(5);
@@ -60,8 +61,27 @@ fn ok(body: impl Into<Bytes>) -> Response {
     Response { status: 200, body: body.into() }
 }
 
+/// Carries out a request for a session of Engine.IO on this worker.
+pub async fn serve(local: &Rc<Local>, number: u64, request: &Request, turn: u64) -> Response {
+    let connection = match find(local, number, request) {
+        Ok(connection) => connection,
+        Err(refused) => return refused.response(),
+    };
+    match request.ask {
+        Ask::Poll => poll(local, &connection, &request.body, turn).await,
+        Ask::Post => post(local, &connection, &request.body).await,
+        Ask::Probe if request.body.is_empty() => probe(local, &connection),
+        Ask::Probe => {
+            unprobe(&connection);
+            ok("")
+        }
+        Ask::Move => removal::hand_over(local, &connection).await,
+        Ask::Abandon | Ask::Supersede | Ask::Take | Ask::Say | Ask::Leave => Answered::BadRequest.response(),
+    }
+}
+
 /// The session that a request is for, if its client has shown what it takes.
-pub(super) fn find(local: &Local, number: u64, request: &Request) -> Result<Rc<Connection>, Answered> {
+fn find(local: &Local, number: u64, request: &Request) -> Result<Rc<Connection>, Answered> {
     let found = local.connections.borrow().get(&number).cloned();
     let connection = found.ok_or(Answered::UnknownSid)?;
     let (shown, ended, has_mail, owes_goodbye) = {
@@ -102,42 +122,11 @@ fn with_polling<T>(connection: &Connection, run: impl FnOnce(&mut Polling) -> T)
     state.engine.as_mut()?.polling.as_mut().map(|polling| run(polling))
 }
 
-/// Gone before it was answered, a poll has taken what nobody got: its session ends, as it does when a stream breaks.
-struct Waiting<'a> {
-    local: &'a Rc<Local>,
-    connection: &'a Rc<Connection>,
-    turn: u64,
-    answered: bool,
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        let Some(pipe) = self.connection.socket.pipe() else { return };
-        if !self.answered && pipe.reader() == Some(self.turn) {
-            lose(self.local, self.connection);
-        }
-        pipe.end(self.turn);
-    }
-}
-
-/// Ends a session as if its stream had broken.
-pub(super) fn lose(local: &Rc<Local>, connection: &Rc<Connection>) {
-    local.retire(connection);
-    connection.task.get().inspect(|task| task.abort());
-}
-
-/// A poll that nobody waits for any more.
-pub(super) fn abandon(local: &Rc<Local>, connection: &Rc<Connection>, turn: u64) {
-    if connection.socket.pipe().is_some_and(|pipe| pipe.reader() == Some(turn)) {
-        lose(local, connection);
-    }
-}
-
 /// Waits for what the session has to say.
-pub(super) async fn poll(local: &Rc<Local>, connection: &Rc<Connection>, mark: &Bytes, turn: u64) -> Response {
+async fn poll(local: &Rc<Local>, connection: &Rc<Connection>, mark: &Bytes, turn: u64) -> Response {
     let Some(pipe) = connection.socket.pipe() else { return Answered::BadRequest.response() };
     if with_polling(connection, |polling| polling.owes_goodbye) == Some(true) {
-        lose(local, connection);
+        polling::lose(local, connection);
         return ok(NOOP);
     }
     let last = with_polling(connection, |polling| polling.last.take()).flatten();
@@ -153,15 +142,10 @@ pub(super) async fn poll(local: &Rc<Local>, connection: &Rc<Connection>, mark: &
     let hold = local.node.config.worker.ping_interval + HOLD_SLACK;
     let is_upgrading = is_upgrading(local, connection);
     let hold = if is_upgrading { UPGRADING_HOLD } else { hold };
-    pipe.begin(turn);
-    let mut waiting = Waiting { local, connection, turn, answered: false };
-    local.try_flush(connection);
-    let got = timeout(hold, pipe.read(turn)).await;
-    waiting.answered = true;
-    let body = match got {
-        Ok(Got::Frames(frames)) => payload(&frames),
-        Ok(Got::Released(Release::Nothing)) | Err(_) => NOOP.into(),
-        Ok(Got::Released(Release::Replaced)) | Ok(Got::Ended) => return Answered::BadRequest.response(),
+    let body = match polling::hold(local, connection, turn, hold).await {
+        Got::Frames(frames) => payload(&frames),
+        Got::Released(Release::Nothing) => NOOP.into(),
+        Got::Released(Release::Replaced) | Got::Ended => return Answered::BadRequest.response(),
     };
     if !mark.is_empty() {
         with_polling(connection, |polling| polling.last = Some((mark.clone(), body.clone())));
@@ -184,17 +168,14 @@ fn payload(frames: &[u8]) -> Bytes {
 }
 
 /// Takes what a POST brings, once what came before has been carried out.
-pub(super) async fn post(local: &Rc<Local>, connection: &Rc<Connection>, body: &[u8]) -> Response {
+async fn post(local: &Rc<Local>, connection: &Rc<Connection>, body: &[u8]) -> Response {
     let was_posting = with_polling(connection, |polling| std::mem::replace(&mut polling.is_posting, true));
     if was_posting != Some(false) {
         local.close(connection, CloseCode::ProtocolError);
         return Answered::BadRequest.response();
     }
     let _posting = Posting(connection);
-    let busy = connection.state.borrow().waiting.as_ref().map(|waiting| waiting.done.clone());
-    if let Some(done) = busy
-        && timeout(BUSY_TIMEOUT, done.notified()).await.is_err()
-    {
+    if !polling::idle(connection, BUSY_TIMEOUT).await {
         return Answered::BadRequest.response();
     }
     if connection.has_ended() || rules(connection).is_none() {
@@ -221,7 +202,7 @@ impl Drop for Posting<'_> {
 }
 
 /// Somebody wants to go on as a WebSocket: the poll that waits is let go, so that nothing is under way. One at a time.
-pub(super) fn probe(local: &Local, connection: &Rc<Connection>) -> Response {
+fn probe(local: &Local, connection: &Rc<Connection>) -> Response {
     if is_upgrading(local, connection) {
         return Answered::BadRequest.response();
     }
@@ -231,7 +212,7 @@ pub(super) fn probe(local: &Local, connection: &Rc<Connection>) -> Response {
 }
 
 /// Whoever wanted to go on as a WebSocket has not: the session polls on.
-pub(super) fn unprobe(connection: &Rc<Connection>) {
+fn unprobe(connection: &Rc<Connection>) {
     with_polling(connection, |polling| polling.upgrading_since = None);
 }
 

@@ -170,7 +170,7 @@ pub fn take_over(local: &Rc<Local>, number: u64, stream: Socket, reader: Reader,
 }
 
 /// Ends a connection whose client goes on as the same elsewhere.
-pub(super) fn supersede(local: &Rc<Local>, number: u64) {
+pub fn supersede(local: &Rc<Local>, number: u64) {
     let found = local.connections.borrow().get(&number).cloned();
     if let Some(connection) = found.filter(|connection| connection.state.borrow().engine.is_some()) {
         local.close(&connection, CloseCode::Replaced);

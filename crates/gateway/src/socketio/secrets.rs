@@ -1,14 +1,13 @@
-//! What nobody may guess or forge: sessions' secrets, and the names by which a client's state can be recovered.
+//! What nobody may forge: the names by which a client's state can be recovered.
 
 use crate::node::Node;
+use crate::polling::secret;
 use broker::Note;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use protocol::forward::Secret;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::time::Duration;
 use tokio::time::sleep;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
 
 /// The note that holds the key of all nodes.
 const KEY_NOTE: &str = "recovery-key";
@@ -19,13 +18,6 @@ const KEY_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How often it is renewed, and how soon it is asked for again where it could not be had.
 const RENEWAL: Duration = Duration::from_secs(3600);
 const RETRY: Duration = Duration::from_secs(1);
-
-/// A secret from the system's source of chance; `None` if that fails.
-pub fn secret() -> Option<Secret> {
-    let mut secret = Secret::default();
-    aws_lc_rs::default_provider().secure_random.fill(&mut secret).ok()?;
-    Some(secret)
-}
 
 /// What a recovery name says, signed: which sockets its owner may go on as. It stands by itself, so that nothing has to be
 /// written for each connection and nothing read to know a forgery; what was missed is found by the client's offset.
@@ -86,6 +78,5 @@ mod tests {
         assert_eq!(sid_of("key", &name, None), None);
         assert_eq!(sid_of("other", &name, Some("ann")), None);
         assert_eq!(sid_of("key", "n1.a.7", None), None);
-        assert_ne!(secret(), secret());
     }
 }

@@ -23,10 +23,10 @@ pub struct ReaderLimits {
 }
 
 impl ReaderLimits {
-    /// The largest message as it comes: packing makes what cannot be packed a little larger (RFC 1951 section 3.2.4: five
+    /// The largest message as it comes: compressing makes what cannot be compressed a little larger (RFC 1951 section 3.2.4: five
     /// bytes a block; zlib's are at least 16 KiB, others' perhaps shorter).
-    fn max_arriving_bytes(&self, is_packed: bool) -> usize {
-        let growth = if is_packed { self.max_message_bytes / 32 + 64 } else { 0 };
+    fn max_arriving_bytes(&self, is_compressed: bool) -> usize {
+        let growth = if is_compressed { self.max_message_bytes / 32 + 64 } else { 0 };
         self.max_message_bytes.saturating_add(growth)
     }
 
@@ -35,13 +35,13 @@ impl ReaderLimits {
     }
 }
 
-/// Makes of packed messages (RFC 7692) what they were.
-pub trait Unpack {
+/// Makes of compressed messages (RFC 7692) what they were.
+pub trait Inflate {
     /// The message, which must not become larger than `max_bytes`.
     ///
     /// # Errors
     /// The code to close with.
-    fn unpack(&self, packed: &[u8], max_bytes: usize) -> Result<Vec<u8>, CloseCode>;
+    fn inflate(&self, compressed: &[u8], max_bytes: usize) -> Result<Vec<u8>, CloseCode>;
 
     /// Takes back what it gave.
     fn recycle(&self, message: Vec<u8>);
@@ -50,7 +50,7 @@ pub trait Unpack {
 /// Where a reader's messages go.
 struct Sink<'a> {
     limits: &'a ReaderLimits,
-    unpack: Option<&'a dyn Unpack>,
+    inflate: Option<&'a dyn Inflate>,
     each: &'a mut dyn FnMut(Event<'_>),
 }
 
@@ -86,7 +86,7 @@ struct Partial {
 #[derive(Debug)]
 struct Message {
     is_text: bool,
-    is_packed: bool,
+    is_compressed: bool,
     fragments: usize,
     bytes: Vec<u8>,
 }
@@ -111,8 +111,8 @@ impl Reader {
         })
     }
 
-    /// Takes what was read and hands on whatever it completes. `input` is unmasked in place. Without `unpack` no message may
-    /// be packed.
+    /// Takes what was read and hands on whatever it completes. `input` is unmasked in place. Without `inflate` no message may
+    /// be compressed.
     ///
     /// # Errors
     /// The code to close with: nothing after the violation is looked at.
@@ -120,10 +120,10 @@ impl Reader {
         &mut self,
         input: &mut [u8],
         limits: &ReaderLimits,
-        unpack: Option<&dyn Unpack>,
+        inflate: Option<&dyn Inflate>,
         each: &mut dyn FnMut(Event<'_>),
     ) -> Result<(), CloseCode> {
-        let mut sink = Sink { limits, unpack, each };
+        let mut sink = Sink { limits, inflate, each };
         let mut held = match &mut self.partial {
             Some(partial) if !partial.frame.is_empty() => {
                 partial.frame.extend_from_slice(input);
@@ -179,9 +179,10 @@ impl Reader {
 
     /// Everything that can be said of a frame from its header alone, before any of its payload is kept.
     fn admit(&self, header: &FrameHeader, length: u64, sink: &Sink<'_>) -> Result<usize, CloseCode> {
-        // RFC 7692 section 6: a packed message is known by its first frame.
-        let may_be_packed = sink.unpack.is_some() && matches!(header.opcode, OpCode::Data(Data::Text | Data::Binary));
-        if header.rsv1 && !may_be_packed || header.rsv2 || header.rsv3 || header.mask.is_none() {
+        // RFC 7692 section 6: a compressed message is known by its first frame.
+        let may_be_compressed =
+            sink.inflate.is_some() && matches!(header.opcode, OpCode::Data(Data::Text | Data::Binary));
+        if header.rsv1 && !may_be_compressed || header.rsv2 || header.rsv3 || header.mask.is_none() {
             return Err(CloseCode::ProtocolError);
         }
         let message = self.partial.as_ref().and_then(|p| p.message.as_ref());
@@ -198,7 +199,7 @@ impl Reader {
         }
         let before = message.map_or(0, |m| m.bytes.len());
         let length = usize::try_from(length).map_err(|_| CloseCode::TooBig)?;
-        let max = sink.limits.max_arriving_bytes(message.map_or(header.rsv1, |m| m.is_packed));
+        let max = sink.limits.max_arriving_bytes(message.map_or(header.rsv1, |m| m.is_compressed));
         if length > max.saturating_sub(before) && length > MAX_CONTROL_BYTES as usize {
             return Err(CloseCode::TooBig);
         }
@@ -231,10 +232,10 @@ impl Reader {
     ) -> Result<(), CloseCode> {
         let partial = self.partial.get_or_insert_default();
         let is_text = kind == Data::Text;
-        let begin = || Message { is_text, is_packed: header.rsv1, fragments: 0, bytes: Vec::new() };
+        let begin = || Message { is_text, is_compressed: header.rsv1, fragments: 0, bytes: Vec::new() };
         let message = partial.message.get_or_insert_with(begin);
         message.fragments += 1;
-        let max_bytes = sink.limits.max_arriving_bytes(message.is_packed);
+        let max_bytes = sink.limits.max_arriving_bytes(message.is_compressed);
         if message.fragments > sink.limits.max_fragments() || message.bytes.len() + payload.len() > max_bytes {
             return Err(CloseCode::TooBig);
         }
@@ -242,22 +243,22 @@ impl Reader {
         if header.is_final
             && let Some(message) = partial.message.take()
         {
-            sink.message(message.is_text, message.is_packed, &message.bytes)?;
+            sink.message(message.is_text, message.is_compressed, &message.bytes)?;
         }
         Ok(())
     }
 }
 
 impl Sink<'_> {
-    /// Hands on a whole message, unpacked.
-    fn message(&mut self, is_text: bool, is_packed: bool, payload: &[u8]) -> Result<(), CloseCode> {
-        let Some(unpack) = self.unpack.filter(|_| is_packed) else {
+    /// Hands on a whole message, inflated.
+    fn message(&mut self, is_text: bool, is_compressed: bool, payload: &[u8]) -> Result<(), CloseCode> {
+        let Some(inflate) = self.inflate.filter(|_| is_compressed) else {
             (self.each)(Event::Message(whole(is_text, payload)?));
             return Ok(());
         };
-        let message = unpack.unpack(payload, self.limits.max_message_bytes)?;
+        let message = inflate.inflate(payload, self.limits.max_message_bytes)?;
         (self.each)(Event::Message(whole(is_text, &message)?));
-        unpack.recycle(message);
+        inflate.recycle(message);
         Ok(())
     }
 }

@@ -1,5 +1,4 @@
-//! The two halves of a turn: taking what the node has put into the inbox, and, when everything at hand has been
-//! handled, publishing what was gathered in one batch and writing each dirty socket once.
+//! Taking what the node has put into the inbox and handing it out; and publishing what a turn has gathered, in one batch.
 
 use super::copies::Copies;
 use super::repair;
@@ -7,10 +6,10 @@ use crate::commands;
 use crate::hub::fanout::{Encoded, Turn};
 use crate::inbox::{Inbox, Item, Mail};
 use crate::local::connection::Connection;
-use crate::local::{Local, Publishing, unix_ms};
-use crate::outbox::Flushed;
+use crate::local::{Asker, Local, Publishing};
 use crate::policy::Namespace;
-use crate::socketio::{calls, removal};
+use crate::polling::calls;
+use crate::socketio::removal;
 use broker::{Delivery, Outcome, PublishError};
 use protocol::dialect::Encoding;
 use protocol::order::Order;
@@ -20,14 +19,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// Sockets written before others get their turn: about 3 ms, so that a large fan-out does not starve pings and accepts.
-const FLUSH_SLICE: usize = 512;
-
 /// Takes mail until told to stop; returns the code to close what is left with.
 pub(super) async fn take_mail(local: &Rc<Local>, inbox: &Arc<Inbox>) -> CloseCode {
+    let mut not_before = Instant::now();
     loop {
-        let mail = inbox.take().await;
+        let mail = inbox.take(not_before).await;
         let began = Instant::now();
+        not_before = began + local.flush_tick.get();
         let stop = handle(local, mail);
         local.keep_within_budget();
         local.node.metrics.turn_seconds.with_label_values(&["take"]).observe(began.elapsed().as_secs_f64());
@@ -81,7 +79,9 @@ fn handle(local: &Rc<Local>, mail: Mail) -> Option<CloseCode> {
                 }
             }
             Item::Order(order) => match *order {
-                order @ (Order::Request { .. } | Order::Response { .. }) => calls::take_order(local, order),
+                order @ (Order::Request { .. } | Order::Response { .. }) => {
+                    calls::take_order(local, super::serve, order);
+                }
                 order => commands::take_order(local, order),
             },
             Item::Handover(handover) => removal::take_stream(local, *handover),
@@ -139,14 +139,16 @@ fn pass(local: &Local, delivery: Arc<Delivery>, arrived: Instant, gathered: &mut
     gathered.add(&channel, delivery);
 }
 
-/// Encodes and packs once for each kind of subscriber; only those who have read ahead get bytes of their own, unpacked.
+/// Encodes and compresses once for each kind of subscriber; only those who have read ahead get bytes of their own, uncompressed.
 fn fan_out(local: &Rc<Local>, channel: &Channel, deliveries: &[Arc<Delivery>]) {
-    let (namespace, subscribers) = {
+    // A list that is kept, or each turn would have to make one as large as the channel.
+    let mut subscribers = local.subscribers.take();
+    let namespace = {
         let mut hub = local.hub.borrow_mut();
         let Some(entry) = hub.entry(channel) else { return };
-        let subscribers: Vec<_> = entry.subscribers().map(|(s, ahead)| (s.clone(), ahead.cloned())).collect();
+        subscribers.extend(entry.subscribers().map(|(s, ahead)| (s.clone(), ahead.cloned())));
         entry.caught_up();
-        (entry.namespace.clone(), subscribers)
+        entry.namespace.clone()
     };
     let number_of = |id: &str| local.number_of(id);
     let turn = Turn { channel, namespace: &namespace, deliveries, number_of: &number_of, meter: &local.meter };
@@ -154,15 +156,17 @@ fn fan_out(local: &Rc<Local>, channel: &Channel, deliveries: &[Arc<Delivery>]) {
     let mut of_all = Copies::of(turn);
     let mut of_others = without_members.as_deref().map(|deliveries| Copies::of(Turn { deliveries, ..turn }));
     let mut delivered = 0;
-    for (connection, ahead) in &subscribers {
+    for (connection, ahead) in subscribers.drain(..) {
+        let (connection, ahead) = (&connection, ahead.as_ref());
         let encoding = connection.encoding();
         let hidden_from = of_others.as_mut().filter(|_| !sees_members(connection, channel));
         let copies = hidden_from.unwrap_or(&mut of_all);
         delivered += match ahead {
-            Some(_) => hand_out(local, connection, &copies.turn.encode(&encoding, ahead.as_ref())),
+            Some(_) => hand_out(local, connection, &copies.turn.encode(&encoding, ahead)),
             None => hand_out(local, connection, copies.get(local, &encoding, connection.deflate)),
         };
     }
+    local.subscribers.replace(subscribers);
     local.node.metrics.deliveries.inc_by(delivered);
 }
 
@@ -198,56 +202,29 @@ fn note_places(local: &Rc<Local>, connection: &Rc<Connection>) {
     }
 }
 
-/// How long deliveries took: since they reached this node, and since they left the publisher's (by its clock).
-fn observe(local: &Local, delivered: &[(Instant, u64)]) {
-    let now_ms = unix_ms();
-    for (arrived, sent_ms) in delivered {
-        local.node.metrics.fanout_seconds.observe(arrived.elapsed().as_secs_f64());
-        local.node.metrics.delivery_seconds.observe(now_ms.saturating_sub(*sent_ms) as f64 / 1000.0);
-    }
-}
-
-/// Ends turns: whatever has been gathered by then leaves together.
-pub(super) async fn end_turns(local: Rc<Local>) {
-    loop {
-        local.gathered.notified().await;
-        let began = Instant::now();
-        publish(&local);
-        local.tell_places();
-        let delivered = std::mem::take(&mut *local.delivered.borrow_mut());
-        local.is_flushing.set(true);
-        flush(&local).await;
-        local.is_flushing.set(false);
-        local.keep_within_budget();
-        observe(&local, &delivered);
-        local.node.metrics.turn_seconds.with_label_values(&["end"]).observe(began.elapsed().as_secs_f64());
-    }
-}
-
 /// Everything this turn publishes is one batch; the answers come when the broker has it.
-fn publish(local: &Rc<Local>) {
+pub(super) fn publish(local: &Rc<Local>) {
     let gathered = std::mem::take(&mut *local.publishing.borrow_mut());
     if gathered.is_empty() {
         return;
     }
     let mut batch = Vec::with_capacity(gathered.len());
     let mut askers = Vec::with_capacity(gathered.len());
-    for Publishing { publish, connection, id, asked, is_told } in gathered {
+    for Publishing { publish, asker, asked, is_told } in gathered {
         let told = is_told.then(|| publish.publication.clone());
-        askers.push((connection, id, publish.channel.clone(), asked, told));
+        askers.push((asker, publish.channel.clone(), asked, told));
         batch.push(publish);
     }
     let outcomes = local.node.broker.publish(batch);
     let local = local.clone();
     tokio::task::spawn_local(async move {
         let outcomes = outcomes.await;
-        for ((connection, id, channel, asked, told), outcome) in askers.into_iter().zip(outcomes) {
-            connection.state.borrow_mut().publishing -= 1;
+        for ((asker, channel, asked, told), outcome) in askers.into_iter().zip(outcomes) {
             local.node.metrics.publish_seconds.observe(asked.elapsed().as_secs_f64());
             if let Some(publication) = told {
                 tell(&local, &channel, &publication, &outcome);
             }
-            answer(&local, &connection, id, channel, outcome);
+            answer(&local, asker, answer_of(channel, outcome));
         }
     });
 }
@@ -264,47 +241,34 @@ fn tell(local: &Local, channel: &Channel, publication: &Publication, outcome: &O
     }
 }
 
-fn answer(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u64>, channel: Channel, outcome: Outcome) {
-    match outcome {
-        Ok(position) => {
-            local.node.metrics.done("publish");
-            local.reply(connection, id, Reply::Published { channel, position });
+fn answer(local: &Rc<Local>, asker: Asker, answer: Result<Reply, Refusal>) {
+    match asker {
+        Asker::Connection(connection, id) => {
+            connection.state.borrow_mut().publishing -= 1;
+            match answer {
+                Ok(reply) => {
+                    local.node.metrics.done("publish");
+                    local.reply(&connection, id, reply);
+                }
+                Err(refusal) => local.refuse(&connection, "publish", id, refusal),
+            }
         }
-        Err(PublishError::Unavailable) => local.refuse(connection, "publish", id, Refusal::unavailable()),
+        // Whoever has gone has gone: its publication has not.
+        Asker::Request(waiting) => drop(waiting.send(answer)),
+    }
+}
+
+fn answer_of(channel: Channel, outcome: Outcome) -> Result<Reply, Refusal> {
+    match outcome {
+        Ok(position) => Ok(Reply::Published { channel, position }),
+        Err(PublishError::Unavailable) => Err(Refusal::unavailable()),
         Err(PublishError::StateFull) => {
             let message = "the channel's state has no room for this key: take one out, or wait until one ends";
-            local.refuse(connection, "publish", id, Refusal::new(ErrorCode::LimitExceeded, message));
+            Err(Refusal::new(ErrorCode::LimitExceeded, message))
         }
         Err(PublishError::UnknownOutcome) => {
             let message = "the broker did not answer in time; repeat with the same `key`";
-            local.refuse(connection, "publish", id, Refusal::new(ErrorCode::UnknownOutcome, message));
+            Err(Refusal::new(ErrorCode::UnknownOutcome, message))
         }
     }
-}
-
-async fn flush(local: &Rc<Local>) {
-    for (count, connection) in local.take_dirty().into_iter().enumerate() {
-        connection.state.borrow_mut().is_dirty = false;
-        flush_one(local, &connection);
-        if count % FLUSH_SLICE == FLUSH_SLICE - 1 {
-            tokio::task::yield_now().await;
-        }
-    }
-}
-
-/// Writes what waits for a socket in one call, if the kernel takes it; else a task waits until it takes more.
-fn flush_one(local: &Rc<Local>, connection: &Rc<Connection>) {
-    if local.try_flush(connection) == Flushed::Blocked {
-        connection.state.borrow_mut().is_writing = true;
-        tokio::task::spawn_local(write_on(local.clone(), connection.clone()));
-    }
-}
-
-async fn write_on(local: Rc<Local>, connection: Rc<Connection>) {
-    while connection.socket.writable().await.is_ok() {
-        if local.try_flush(&connection) == Flushed::All {
-            break;
-        }
-    }
-    connection.state.borrow_mut().is_writing = false;
 }

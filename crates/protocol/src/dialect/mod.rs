@@ -3,10 +3,13 @@
 //! A dialect reads whole messages (the transport has reassembled and bounded them) and writes messages through
 //! [`Messages`], so that the same code serves WebSocket frames, a stream of events or a polling answer.
 
+mod array;
 pub mod json;
 pub mod msgpack;
 pub mod raw;
 pub mod socketio;
+
+pub use array::Array;
 
 use crate::{Channel, CloseCode, Epoch, Outgoing, Refusal, Request};
 use socketio::Rules;
@@ -48,6 +51,8 @@ pub struct Malformed {
 pub enum Dialect {
     /// `gateway.v1.json`: the native words as JSON.
     Json,
+    /// `/poll`: the native words as JSON, fetched and brought by requests.
+    Polled,
     /// `/raw/{channel}`: every message is published to the channel and delivered verbatim.
     Raw(raw::Raw),
     /// `gateway.v1.msgpack`: the native words as MessagePack.
@@ -133,6 +138,7 @@ impl Dialect {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Json => "json",
+            Self::Polled => "poll",
             Self::Raw(_) => "raw",
             Self::Msgpack => "msgpack",
             Self::SocketIo(_) => "socketio",
@@ -145,15 +151,15 @@ impl Dialect {
             Self::Json => "gateway.v1.json",
             Self::Raw(_) => "gateway.v1.raw",
             Self::Msgpack => "gateway.v1.msgpack",
-            // Its clients offer none.
-            Self::SocketIo(_) => "",
+            // Their clients offer none.
+            Self::SocketIo(_) | Self::Polled => "",
         }
     }
 
     /// How this dialect's publications are encoded.
     pub fn encoding(&self) -> Encoding {
         match self {
-            Self::Json => Encoding::Json,
+            Self::Json | Self::Polled => Encoding::Json,
             Self::Raw(_) => Encoding::Raw,
             Self::Msgpack => Encoding::Msgpack,
             Self::SocketIo(rules) => Encoding::SocketIo(rules.clone()),
@@ -163,7 +169,7 @@ impl Dialect {
     /// Reads one message, which may hold several commands; each is handed on in order.
     pub fn decode(&self, message: Incoming<'_>, each: &mut dyn FnMut(Result<Request, Malformed>)) {
         match self {
-            Self::Json => json::decode(message, each),
+            Self::Json | Self::Polled => json::decode(message, each),
             Self::Raw(raw) => each(Ok(raw.decode(message))),
             Self::Msgpack => msgpack::decode(message, each),
             // One message may be a part of what is asked: its connection keeps the others.

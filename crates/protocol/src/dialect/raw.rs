@@ -94,8 +94,10 @@ fn close_for(code: ErrorCode) -> CloseCode {
         ErrorCode::RateLimited | ErrorCode::LimitExceeded => CloseCode::RateLimited,
         ErrorCode::Unavailable | ErrorCode::UnknownOutcome => CloseCode::Unavailable,
         ErrorCode::BadRequest => CloseCode::UnsupportedData,
-        ErrorCode::UnknownClient | ErrorCode::AlreadySubscribed | ErrorCode::NotSubscribed | ErrorCode::Internal => {
-            CloseCode::Internal
-        }
+        ErrorCode::UnknownClient
+        | ErrorCode::UnknownSession
+        | ErrorCode::AlreadySubscribed
+        | ErrorCode::NotSubscribed
+        | ErrorCode::Internal => CloseCode::Internal,
     }
 }

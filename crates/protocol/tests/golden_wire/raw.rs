@@ -100,6 +100,7 @@ fn a_refusal_and_the_end_of_the_subscription_close_with_the_code_nearest_to_thei
             ErrorCode::Unavailable | ErrorCode::UnknownOutcome => 4105,
             ErrorCode::BadRequest => 1003,
             ErrorCode::UnknownClient
+            | ErrorCode::UnknownSession
             | ErrorCode::AlreadySubscribed
             | ErrorCode::NotSubscribed
             | ErrorCode::Internal => 1011,

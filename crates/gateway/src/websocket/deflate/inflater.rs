@@ -1,6 +1,6 @@
-//! Packed messages to what they were, as far as that is no more than a message may be.
+//! Compressed messages to what they were, as far as that is no more than a message may be.
 
-use super::packer::FLUSH_END;
+use super::compressor::FLUSH_END;
 use flate2::{Decompress, FlushDecompress, Status};
 
 /// Put behind what a flush ends with: an empty last block. Whoever is not at the end of a block by then has sent half a message.
@@ -16,7 +16,7 @@ pub struct Inflater {
     spare: Vec<u8>,
 }
 
-/// Why a message cannot be unpacked.
+/// Why a message cannot be inflated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// It would become larger than it may.
@@ -26,15 +26,15 @@ pub enum Fault {
 }
 
 impl Inflater {
-    /// A message as it was before it was packed. Never holds more than one byte beyond `max_bytes`, whatever comes.
+    /// A message as it was before it was compressed. Never holds more than one byte beyond `max_bytes`, whatever comes.
     ///
     /// # Errors
     /// When it would be larger, or is not DEFLATE.
-    pub fn inflate(&mut self, packed: &[u8], max_bytes: usize) -> Result<Vec<u8>, Fault> {
+    pub fn inflate(&mut self, compressed: &[u8], max_bytes: usize) -> Result<Vec<u8>, Fault> {
         let mut out = std::mem::take(&mut self.spare);
         out.clear();
         // Some write nothing at all where nothing is to be said.
-        if packed.is_empty() {
+        if compressed.is_empty() {
             return Ok(out);
         }
         // At once: growing would hold two buffers, and pages that are not written to cost nothing.
@@ -44,7 +44,7 @@ impl Inflater {
         let [a, b, c, d] = FLUSH_END;
         let [e, f] = LAST_BLOCK;
         // A block that its sender has called the last is followed by the beginning of one without content, or by nothing.
-        for (part, may_follow) in [(packed, &[0][..]), (&[a, b, c, d, e, f], &[])] {
+        for (part, may_follow) in [(compressed, &[0][..]), (&[a, b, c, d, e, f], &[])] {
             let mut rest = part;
             while !rest.is_empty() {
                 let before = (inflate.total_in(), out.len());

@@ -1,16 +1,16 @@
-//! permessage-deflate (RFC 7692), without sockets: what is agreed upon, messages packed once for many, messages unpacked within
+//! permessage-deflate (RFC 7692), without sockets: what is agreed upon, messages compressed once for many, messages inflated within
 //! a bound.
 //!
 //! No message refers to an earlier one, in either direction (`no_context_takeover` of both sides): so one compressor and one
-//! inflater serve all connections of a worker, and what is packed for one may be sent to all.
+//! inflater serve all connections of a worker, and what is compressed for one may be sent to all.
 
+mod compressor;
 mod inflater;
 mod offer;
-mod packer;
 
+pub use compressor::{Compressed, Compressor};
 pub use inflater::{Fault, Inflater};
 pub use offer::agreed;
-pub use packer::{Packed, Packer};
 
 /// What the operator says about compression.
 #[derive(Debug, Clone, Copy)]
@@ -23,12 +23,12 @@ pub struct DeflateConfig {
     pub level: u32,
 }
 
-/// How far back the packed messages to a client refer.
+/// How far back the compressed messages to a client refer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Window {
     /// 32 KiB: all that DEFLATE has.
     Whole,
-    /// 512 bytes, for those who ask for anything less: two kinds of packed messages are enough for a turn.
+    /// 512 bytes, for those who ask for anything less: two kinds of compressed messages are enough for a turn.
     Least,
 }
 

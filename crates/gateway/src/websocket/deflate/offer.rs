@@ -43,7 +43,7 @@ fn window(offer: &str) -> Option<Window> {
                 };
                 2
             }
-            // A hint of what the client could do with: whatever window it takes is unpacked.
+            // A hint of what the client could do with: whatever window it takes is inflated.
             ("client_max_window_bits", None) => 3,
             ("client_max_window_bits", Some(value)) => bits(value).map(|_| 3)?,
             _ => return None,

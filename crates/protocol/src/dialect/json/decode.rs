@@ -41,7 +41,7 @@ pub fn decode(message: Incoming<'_>, each: &mut dyn FnMut(Result<Request, Malfor
 }
 
 /// An array that stops growing at [`MAX_BATCH`].
-struct Batch<'a>(Vec<&'a RawValue>);
+pub(super) struct Batch<'a>(pub(super) Vec<&'a RawValue>);
 
 impl<'de> Deserialize<'de> for Batch<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -98,12 +98,12 @@ pub(in crate::dialect) fn request<'a, V: Written<'a>>(fields: &Fields<V>) -> Res
     Ok(Request { id, command })
 }
 
-fn begins_with(text: &str, bracket: char) -> bool {
+pub(super) fn begins_with(text: &str, bracket: char) -> bool {
     text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with(bracket)
 }
 
 /// The parser's own words are short: no field has a shape at this point that it could quote.
-fn describe(error: &serde_json::Error) -> String {
+pub(super) fn describe(error: &serde_json::Error) -> String {
     if error.is_data() { error.to_string() } else { format!("not JSON: {error}") }
 }
 
@@ -159,7 +159,7 @@ fn command_of_kind<'a, V: Written<'a>>(kind: &str, fields: &Fields<V>) -> Result
     })
 }
 
-fn publish<'a, V: Written<'a>>(fields: &Fields<V>) -> Result<Publish, String> {
+pub(super) fn publish<'a, V: Written<'a>>(fields: &Fields<V>) -> Result<Publish, String> {
     Ok(Publish {
         channel: fields.channel("publish")?,
         data: fields.data("publish")?,

@@ -70,7 +70,7 @@ pub(in crate::dialect) trait Notation: Sized {
 /// Writes anything that goes to a client.
 pub(in crate::dialect) fn write<N: Notation>(buffer: &mut Vec<u8>, outgoing: &Outgoing) {
     match outgoing {
-        Outgoing::Reply { id, reply } => write_reply::<N>(buffer, *id, reply),
+        Outgoing::Reply { id, reply } => write_reply::<N>(buffer, Some(*id), reply),
         Outgoing::Refused { id, refusal } => write_refusal::<N>(buffer, *id, refusal),
         Outgoing::Push(push) => write_push::<N>(buffer, push),
     }
@@ -81,8 +81,10 @@ pub(in crate::dialect) fn write_publication<N: Notation>(buffer: &mut Vec<u8>, c
     Object::<N>::of(buffer, "publication").string("channel", channel).publication(it).end();
 }
 
-fn write_reply<N: Notation>(buffer: &mut Vec<u8>, id: u64, reply: &Reply) {
-    write_reply_begun(buffer, reply, &|buffer, kind| Object::<N>::of(buffer, kind).number("id", id));
+pub(super) fn write_reply<N: Notation>(buffer: &mut Vec<u8>, id: Option<u64>, reply: &Reply) {
+    write_reply_begun(buffer, reply, &|buffer, kind| {
+        Object::<N>::of(buffer, kind).optional(id, |o, id| o.number("id", id))
+    });
 }
 
 fn write_reply_begun<N: Notation>(
@@ -116,7 +118,7 @@ fn write_reply_begun<N: Notation>(
     .end();
 }
 
-fn write_refusal<N: Notation>(buffer: &mut Vec<u8>, id: Option<u64>, refusal: &Refusal) {
+pub(super) fn write_refusal<N: Notation>(buffer: &mut Vec<u8>, id: Option<u64>, refusal: &Refusal) {
     Object::<N>::of(buffer, "error").optional(id, |o, id| o.number("id", id)).refusal(refusal).end();
 }
 
@@ -174,7 +176,7 @@ pub(in crate::dialect) struct Object<'a, N> {
 
 impl<'a, N: Notation> Object<'a, N> {
     /// Begins an object with its `type`.
-    fn of(buffer: &'a mut Vec<u8>, kind: &str) -> Self {
+    pub(super) fn of(buffer: &'a mut Vec<u8>, kind: &str) -> Self {
         Self::begin(buffer).string("type", kind)
     }
 
@@ -190,7 +192,7 @@ impl<'a, N: Notation> Object<'a, N> {
         Self { buffer, start, fields: 0, notation: PhantomData }
     }
 
-    fn end(self) {
+    pub(super) fn end(self) {
         N::end_object(self.buffer, self.start, self.fields);
     }
 
@@ -206,13 +208,13 @@ impl<'a, N: Notation> Object<'a, N> {
         self
     }
 
-    fn number(mut self, name: &str, value: u64) -> Self {
+    pub(super) fn number(mut self, name: &str, value: u64) -> Self {
         self.name(name);
         N::number(self.buffer, value);
         self
     }
 
-    fn boolean(mut self, name: &str, value: bool) -> Self {
+    pub(super) fn boolean(mut self, name: &str, value: bool) -> Self {
         self.name(name);
         N::boolean(self.buffer, value);
         self
@@ -225,7 +227,7 @@ impl<'a, N: Notation> Object<'a, N> {
         self
     }
 
-    fn object(mut self, name: &str, fill: impl FnOnce(Object<'_, N>) -> Object<'_, N>) -> Self {
+    pub(super) fn object(mut self, name: &str, fill: impl FnOnce(Object<'_, N>) -> Object<'_, N>) -> Self {
         self.name(name);
         fill(Object::begin(self.buffer)).end();
         self
@@ -242,18 +244,18 @@ impl<'a, N: Notation> Object<'a, N> {
         self
     }
 
-    fn optional<T>(self, value: Option<T>, write: impl FnOnce(Self, T) -> Self) -> Self {
+    pub(super) fn optional<T>(self, value: Option<T>, write: impl FnOnce(Self, T) -> Self) -> Self {
         match value {
             Some(value) => write(self, value),
             None => self,
         }
     }
 
-    fn position(self, position: Option<&Position>) -> Self {
+    pub(super) fn position(self, position: Option<&Position>) -> Self {
         self.optional(position, |o, p| o.string("epoch", &p.epoch).number("offset", p.offset))
     }
 
-    fn publications(self, name: &str, publications: &[Publication]) -> Self {
+    pub(super) fn publications(self, name: &str, publications: &[Publication]) -> Self {
         self.array(name, publications, |o, p| o.publication(p).end())
     }
 

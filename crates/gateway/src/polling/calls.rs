@@ -1,10 +1,9 @@
 //! Requests for a session, wherever it is: on this worker, on another one, or on another node, by its topic.
 
-use super::polling::{self, Answered};
-use super::removal;
 use crate::local::Local;
 use crate::node::worker_of;
 use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
 use protocol::forward::{Ask, Request, Response};
 use protocol::order::Order;
 use std::rc::Rc;
@@ -16,21 +15,43 @@ use tokio::time::timeout;
 const WAITING_MAX: usize = 65_536;
 
 /// How long anything but a poll may take.
-const CALL_TIMEOUT: Duration = Duration::from_secs(12);
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(12);
+
+/// Carries out a request for a session of this worker, whatever that speaks: handed in, because all sessions that poll are
+/// above this. Its last argument names the request.
+pub type Serve = fn(Rc<Local>, u64, Request, u64) -> LocalBoxFuture<'static, Response>;
+
+/// Why there is no response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unanswered {
+    /// No node has such a session.
+    Gone,
+    /// It is not known what became of it: there are too many such requests, or the response did not come in time.
+    Unknown,
+}
 
 /// Asks a session.
-pub async fn call(local: &Rc<Local>, node: &str, number: u64, request: Request) -> Response {
+///
+/// # Errors
+/// Why there is no response.
+pub async fn call(
+    local: &Rc<Local>,
+    serve: Serve,
+    node: &str,
+    number: u64,
+    request: Request,
+) -> Result<Response, Unanswered> {
     let turn = local.number();
     if is_here(local, node, number) {
-        return serve(local, number, request, turn).await;
+        return Ok(serve(local.clone(), number, request, turn).await);
     }
     if local.responses.borrow().len() >= WAITING_MAX {
-        return Response { status: 503, body: Bytes::new() };
+        return Err(Unanswered::Unknown);
     }
     let (answer, answered) = oneshot::channel();
     local.responses.borrow_mut().insert(turn, answer);
     let worker = &local.node.config.worker;
-    let is_poll = request.ask == Ask::Poll;
+    let is_poll = request.ask.is_held();
     let patience = if is_poll { worker.ping_interval + worker.ping_timeout + CALL_TIMEOUT } else { CALL_TIMEOUT };
     let mut asked = Asked { local, node: node.to_owned(), number, turn, abandons: is_poll.then(|| request.clone()) };
     let order = Order::Request {
@@ -41,15 +62,15 @@ pub async fn call(local: &Rc<Local>, node: &str, number: u64, request: Request) 
     };
     if !local.node.order(node, order).await {
         asked.abandons = None;
-        return Answered::UnknownSid.response();
+        return Err(Unanswered::Gone);
     }
     let response = timeout(patience, answered).await;
     match response {
         Ok(Ok(response)) => {
             asked.abandons = None;
-            response
+            Ok(response)
         }
-        Ok(Err(_)) | Err(_) => Response { status: 503, body: Bytes::new() },
+        Ok(Err(_)) | Err(_) => Err(Unanswered::Unknown),
     }
 }
 
@@ -87,14 +108,14 @@ impl Drop for Asked<'_> {
 }
 
 /// Carries out a request, or takes a response.
-pub fn take_order(local: &Rc<Local>, order: Order) {
+pub fn take_order(local: &Rc<Local>, serve: Serve, order: Order) {
     match order {
         Order::Request { connection, ticket, answer_to, request } => {
             let Some(request) = Request::decode(request) else { return };
             let local = local.clone();
             tokio::task::spawn_local(async move {
                 let needs_none = matches!(request.ask, Ask::Abandon | Ask::Supersede);
-                let response = serve(&local, connection, request, ticket).await;
+                let response = serve(local.clone(), connection, request, ticket).await;
                 if !needs_none {
                     let response = Order::Response { ticket, response: response.encode() };
                     local.node.order(&answer_to, response).await;
@@ -112,35 +133,8 @@ pub fn take_order(local: &Rc<Local>, order: Order) {
         | Order::Answer { .. }
         | Order::Disconnect { .. }
         | Order::Revoked
-        | Order::Prove { .. } => {}
-    }
-}
-
-/// Carries out a request for a session of this worker.
-async fn serve(local: &Rc<Local>, number: u64, request: Request, turn: u64) -> Response {
-    if request.ask == Ask::Supersede {
-        removal::supersede(local, number);
-        return Response { status: 200, body: Bytes::new() };
-    }
-    let connection = match polling::find(local, number, &request) {
-        Ok(connection) => connection,
-        Err(refused) => return refused.response(),
-    };
-    match request.ask {
-        Ask::Poll => polling::poll(local, &connection, &request.body, turn).await,
-        Ask::Post => polling::post(local, &connection, &request.body).await,
-        Ask::Probe if request.body.is_empty() => polling::probe(local, &connection),
-        Ask::Probe => {
-            polling::unprobe(&connection);
-            Response { status: 200, body: Bytes::new() }
-        }
-        Ask::Move => removal::hand_over(local, &connection).await,
-        Ask::Abandon => {
-            if let Ok(turn) = <[u8; 8]>::try_from(&request.body[..]) {
-                polling::abandon(local, &connection, u64::from_be_bytes(turn));
-            }
-            Response { status: 200, body: Bytes::new() }
-        }
-        Ask::Supersede => Answered::BadRequest.response(),
+        | Order::Prove { .. }
+        | Order::Locate { .. }
+        | Order::Located { .. } => {}
     }
 }

@@ -1,0 +1,49 @@
+//! All scenarios, in the order they run. A new one is a constant in one of these files and a line in the list.
+
+mod chat;
+mod compare;
+mod fanout;
+mod neighbours;
+mod workers;
+
+use super::stage::Stage;
+use crate::Fault;
+use futures_util::future::BoxFuture;
+
+/// One scenario.
+pub(crate) struct Scenario {
+    /// What it is called on the command line.
+    pub(crate) name: &'static str,
+    /// What is measured, in one line.
+    pub(crate) about: &'static str,
+    /// Measures, and leaves rows on the stage.
+    pub(crate) run: for<'a> fn(&'a mut Stage) -> BoxFuture<'a, Result<(), Fault>>,
+}
+
+/// Every scenario.
+pub(crate) const ALL: &[&Scenario] = &[
+    &fanout::THOUSAND,
+    &fanout::TEN_THOUSAND,
+    &fanout::SINGLE,
+    &fanout::PACED,
+    &neighbours::BIG,
+    &chat::SATURATED,
+    &chat::PACED,
+    &workers::TWO,
+];
+
+/// The scenarios of these names, or whose names begin so; all if there are none.
+pub(crate) fn chosen(names: &[String]) -> Result<Vec<&'static Scenario>, Fault> {
+    if names.is_empty() || names == ["all"] {
+        return Ok(ALL.to_vec());
+    }
+    let mut chosen = Vec::new();
+    for name in names {
+        let before = chosen.len();
+        chosen.extend(ALL.iter().copied().filter(|scenario| scenario.name.starts_with(name.as_str())));
+        if chosen.len() == before {
+            return Err(format!("there is no scenario {name}; `scripts/bench --list` names them").into());
+        }
+    }
+    Ok(chosen)
+}

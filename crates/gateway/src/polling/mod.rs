@@ -1,0 +1,27 @@
+//! What all sessions share whose clients poll, whatever they speak: their names, one poll at a time, and requests that come
+//! to another worker or node than theirs.
+
+pub mod calls;
+mod hold;
+mod name;
+
+pub use hold::{abandon, hold, idle, lose};
+pub use name::{is_same, parse_sid, secret, sid};
+
+use protocol::forward::Secret;
+
+/// A native session whose client polls.
+#[derive(Debug)]
+pub struct Polled {
+    /// Proves that a request is for it.
+    pub secret: Secret,
+    /// A message is being taken.
+    pub is_posting: bool,
+}
+
+impl Polled {
+    /// A session that has said nothing.
+    pub fn new(secret: Secret) -> Self {
+        Self { secret, is_posting: false }
+    }
+}
