@@ -7,6 +7,7 @@ mod api;
 mod arrays;
 mod auth;
 mod commands;
+mod deflate;
 mod dying;
 mod failover;
 mod forged;

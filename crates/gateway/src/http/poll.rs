@@ -120,6 +120,7 @@ async fn open(visit: &Rc<Visit>, head: &Parts, body: Incoming) -> Result<Respons
         dialect,
         // Each answer is an array anyway.
         wants_arrays: false,
+        deflate: None,
         session: session(visit, identity),
         place,
         engine: None,

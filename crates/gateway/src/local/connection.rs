@@ -10,6 +10,7 @@ use crate::places::Place;
 use crate::polling::Polled;
 use crate::session::Session;
 use crate::socket::Socket;
+use crate::websocket::deflate::Window;
 use crate::websocket::{Packing, Reader};
 use protocol::dialect::{Dialect, Encoding};
 use protocol::{CloseCode, Request};
@@ -38,6 +39,8 @@ pub struct Connection {
     pub dialect: Dialect,
     /// Its stream.
     pub socket: Socket,
+    /// Set when messages may be compressed, both ways (RFC 7692).
+    pub deflate: Option<Window>,
     /// The rest.
     pub state: RefCell<State>,
     /// Where it comes from, if the application is asked who connects.
@@ -172,6 +175,8 @@ pub struct Opened {
     pub session: Session,
     /// Its place among the node's connections.
     pub place: Place,
+    /// See [`Connection::deflate`].
+    pub deflate: Option<Window>,
     /// Its session, if it speaks Socket.IO.
     pub engine: Option<Box<Engine>>,
     /// Its session, if its client polls for it as a native one.
@@ -214,6 +219,7 @@ impl Connection {
             since_ms: super::unix_ms(),
             dialect: opened.dialect,
             socket: opened.socket,
+            deflate: opened.deflate,
             visitor: opened.visitor,
             state: RefCell::new(state),
             task: OnceCell::new(),

@@ -5,7 +5,7 @@
 //! leave, so neither sharing nor letting go knows of arrays.
 
 use super::Frames;
-use super::unframe::split;
+use super::unframe::{DATA, split};
 use protocol::dialect::Array;
 use smallvec::SmallVec;
 use std::io::{self, IoSlice};
@@ -81,8 +81,8 @@ fn pack(array: Array, slices: &[IoSlice<'_>], out: &mut Vec<u8>) -> usize {
     let mut bytes = 0;
     for slice in slices {
         let mut rest: &[u8] = slice;
-        while let Some((kind, payload, after)) = split(rest) {
-            let is_data = matches!(kind, 0x1 | 0x2);
+        while let Some((first, payload, after)) = split(rest) {
+            let is_data = DATA.contains(&(first & 0xf));
             let is_full = objects.len() == Array::MAX_OBJECTS || bytes + payload.len() > ARRAY_BYTES;
             if !objects.is_empty() && (is_full || !is_data) {
                 array.write(&objects, &mut Frames::new(out));

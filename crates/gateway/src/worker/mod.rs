@@ -2,6 +2,7 @@
 
 mod accept;
 mod asked;
+mod copies;
 mod flush;
 mod flush_tick;
 mod repair;
@@ -18,6 +19,7 @@ use crate::limit::{Rate, Rates};
 use crate::local::Local;
 use crate::local::timers::TICK_MS;
 use crate::node::Node;
+use crate::websocket::deflate::DeflateConfig;
 use flush_tick::{FlushTick, Work};
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -54,6 +56,8 @@ pub struct WorkerConfig {
     pub idle: Duration,
     /// Messages that could not be understood before the connection is closed with 4010.
     pub bad_messages_max: u32,
+    /// Which messages are compressed for those who take that.
+    pub deflate: DeflateConfig,
     /// What may wait for one slow reader.
     pub outbox_bytes: usize,
     /// What all clients together may make the node hold.

@@ -51,6 +51,7 @@ impl Bench {
             socket: Socket::plain(accepted.unwrap().0),
             dialect: Dialect::Json,
             wants_arrays: false,
+            deflate: None,
             session: Session::new(Phase::Ready, None),
             place: self.local.node.places.take().unwrap(),
             engine: None,
