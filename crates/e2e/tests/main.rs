@@ -35,6 +35,7 @@ mod shedding;
 mod slow;
 mod slow_policies;
 mod socketio;
+mod sse;
 mod state;
 mod stopping;
 mod storm;
