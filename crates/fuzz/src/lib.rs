@@ -27,6 +27,7 @@ macro_rules! for_each_target {
         $each! {
             answer, channel, claims, client, config, envelope, frames, json, keys, msgpack, order, proxy, raw, request, socketio,
             token,
+            events,
         }
     };
 }
