@@ -37,6 +37,7 @@ mod shedding;
 mod slow;
 mod slow_policies;
 mod socketio;
+mod sse;
 mod state;
 mod stopping;
 mod storm;

@@ -66,8 +66,7 @@ pub fn refused(status: u16, refusal: Refusal) -> Response {
 
 /// There is no such session.
 pub fn unknown() -> Response {
-    let message = "no node has this session, or it has ended: open another one";
-    refused(404, Refusal::new(ErrorCode::UnknownSession, message))
+    refused(404, Refusal::unknown_session())
 }
 
 /// Carries out a request for a native session of this worker.

@@ -20,7 +20,6 @@ use crate::worker::{adopt, feed};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use protocol::dialect::Dialect;
@@ -142,7 +141,7 @@ pub(super) async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, m
         Ok(entry) => entry,
         Err(retry_after_s) => return not_now(visit, place, retry_after_s),
     };
-    let Ok(mut response) = create_response_with_body(&request, Full::default) else {
+    let Ok(mut response) = create_response_with_body(&request, Body::default) else {
         visit.place.set(Some(place));
         return malformed();
     };
@@ -228,7 +227,7 @@ fn is_browser(request: &Request<Incoming>) -> bool {
     request.headers().contains_key(header::ORIGIN)
 }
 
-fn is_proxied(visit: &Visit) -> bool {
+pub(super) fn is_proxied(visit: &Visit) -> bool {
     is_trusted(visit.peer.ip(), &visit.local.node.config.http.trusted_proxies)
 }
 

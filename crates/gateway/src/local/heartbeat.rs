@@ -7,7 +7,7 @@ use super::timers::{TICK_MS, Tick, ticks};
 use crate::session::Phase;
 use crate::websocket::{Frames, ping_frame};
 use protocol::dialect::socketio::engine::PING;
-use protocol::dialect::{Dialect, Messages};
+use protocol::dialect::{Dialect, Messages, events};
 use protocol::{CloseCode, Outgoing, Push};
 use std::rc::Rc;
 use std::time::Duration;
@@ -113,7 +113,12 @@ impl Local {
     fn ping(&self, connection: &Rc<Connection>, now: Tick) {
         let alias = {
             let mut state = connection.state.borrow_mut();
-            state.times.pinged = Some(now);
+            if connection.dialect == Dialect::Events {
+                // Nobody answers there: what shows that somebody is there is that he takes it.
+                state.times.heard = now;
+            } else {
+                state.times.pinged = Some(now);
+            }
             state.engine.as_ref().and_then(|engine| engine.alias.clone())
         };
         if let Some(alias) = alias {
@@ -124,6 +129,7 @@ impl Local {
             Dialect::SocketIo(_) => {
                 Frames::new(&mut frame).text(&mut |buffer| buffer.extend_from_slice(PING.as_bytes()));
             }
+            Dialect::Events => events::heartbeat(&mut Frames::new(&mut frame)),
             Dialect::Json | Dialect::Polled | Dialect::Msgpack | Dialect::Raw(_) => ping_frame(&mut frame),
         }
         self.send_frames(connection, &frame);

@@ -47,7 +47,7 @@ enum Step {
 pub fn rules(connection: &Connection) -> Option<&Arc<Rules>> {
     match &connection.dialect {
         Dialect::SocketIo(rules) => Some(rules),
-        Dialect::Json | Dialect::Polled | Dialect::Msgpack | Dialect::Raw(_) => None,
+        Dialect::Json | Dialect::Polled | Dialect::Events | Dialect::Msgpack | Dialect::Raw(_) => None,
     }
 }
 
