@@ -164,10 +164,10 @@ mod tests {
     /// Where pings lie among the objects.
     fn shape(frames: &[u8]) -> Vec<String> {
         let (mut rest, mut shape) = (frames, Vec::new());
-        while let Some((kind, payload, after)) = split(rest) {
-            match kind {
+        while let Some((first, payload, after)) = split(rest) {
+            match first & 0xf {
                 0x1 => shape.extend(flattened(&rest[..rest.len() - after.len()])),
-                _ => shape.push(format!("{kind} {payload:?}")),
+                _ => shape.push(format!("{first} {payload:?}")),
             }
             rest = after;
         }
