@@ -154,6 +154,8 @@ pub struct Metrics {
     pub api_seconds: HistogramVec,
     /// Publications of backends, by outcome (`ok` or a code).
     pub api_publications: IntCounterVec,
+    /// Polls of clients that wait for something to be answered with.
+    pub polls_waiting: IntGauge,
     /// Nodes that did not answer where a user is.
     pub locate_unanswered: IntCounter,
     /// Socket.IO clients that asked to go on where they had been, by outcome.
@@ -285,6 +287,7 @@ impl Metrics {
                 &["route"],
             )?,
             api_publications: r.counters("api_publications_total", "Publications of backends", &["outcome"])?,
+            polls_waiting: r.gauge("polls_waiting", "Polls of clients that wait for an answer")?,
             locate_unanswered: r
                 .counter("locate_unanswered_total", "Nodes that did not tell in time where a user is")?,
             session_recoveries: r.counters_of(

@@ -30,7 +30,8 @@ const SECONDS: f64 = 8.0;
 ///            with "subscribed" in it. To publish, {"type":"publish","channel":C,"data":"…"}. Whatever text brings the
 ///            data to a subscriber will do.
 ///   relay    No subscription: a text that one client sends comes to all that are connected. If the URL has {channel} in
-///            it, each channel has a URL of its own (needed for scenarios with several channels).
+///            it, each channel has a URL of its own (needed for scenarios with several channels). In those where subscribers
+///            publish themselves (chat, neighbours, workers) it has to come to its sender too: /raw/{channel}?echo=1
 ///
 ///   scripts/bench fanout-1k --url ws://127.0.0.1:9000/ws --dialect relay --pid 4711
 ///
@@ -144,7 +145,8 @@ impl SpeedArgs {
         add("--short", self.short.then(String::new));
         add("--runs", self.runs.map(|runs| runs.to_string()));
         add("--seconds", self.seconds.map(|seconds| seconds.to_string()));
-        self.url.iter().for_each(|url| add("--url", Some(url.clone())));
+        self.url.iter().for_each(|url| add("--url", Some(format!("'{url}'"))));
+        self.pid.iter().for_each(|_| add("--pid", Some("PID".to_owned())));
         add("--dialect relay", (self.dialect == Dialect::Relay).then(String::new));
         add("--dialect socket-io", (self.dialect == Dialect::SocketIo).then(String::new));
         add("--server-core", self.server_core.map(|core| core.to_string()));
@@ -179,6 +181,6 @@ fn head(options: &Options) -> String {
 }
 
 fn write(folder: &Path, text: &str) -> Result<(), Fault> {
-    std::fs::create_dir_all(folder)?;
-    Ok(std::fs::write(folder.join("speed.md"), text)?)
+    let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(folder.join("speed.md"), text));
+    written.map_err(|error| format!("{} cannot be written to: {error}", folder.display()).into())
 }

@@ -1,7 +1,6 @@
 //! On which cores processes run: servers and the generator do not take turns on one, so that a second of processor is one.
 
 use crate::Fault;
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// Who runs where.
 #[derive(Debug, Clone)]
@@ -36,22 +35,55 @@ impl Cores {
     }
 }
 
-/// The cores that this process may use.
-fn allowed() -> Result<Vec<usize>, Fault> {
-    let set = sched_getaffinity(None)?;
-    Ok((0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect())
-}
-
 /// Does something, such as starting a process, which then stays on these cores: a child inherits them from the thread
 /// that starts it.
 pub(crate) fn on<T>(cores: &[usize], start: impl FnOnce() -> T) -> Result<T, Fault> {
-    let before = sched_getaffinity(None)?;
-    let mut set = CpuSet::new();
-    cores.iter().for_each(|core| set.set(*core));
-    sched_setaffinity(None, &set).map_err(|error| format!("cores {cores:?} cannot be used: {error}"))?;
+    let before = allowed()?;
+    thread::restrict_to(cores).map_err(|fault| format!("cores {cores:?} cannot be used: {fault}"))?;
     let started = start();
-    sched_setaffinity(None, &before)?;
+    thread::restrict_to(&before)?;
     Ok(started)
+}
+
+/// The cores that this thread may use.
+fn allowed() -> Result<Vec<usize>, Fault> {
+    thread::allowed()
+}
+
+#[cfg(target_os = "linux")]
+mod thread {
+    use crate::Fault;
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+    pub(super) fn allowed() -> Result<Vec<usize>, Fault> {
+        let set = sched_getaffinity(None)?;
+        Ok((0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect())
+    }
+
+    pub(super) fn restrict_to(cores: &[usize]) -> Result<(), Fault> {
+        let mut set = CpuSet::new();
+        for core in cores {
+            if *core >= CpuSet::MAX_CPU {
+                return Err("there are not so many".into());
+            }
+            set.set(*core);
+        }
+        Ok(sched_setaffinity(None, &set)?)
+    }
+}
+
+/// Elsewhere it compiles, and cannot measure.
+#[cfg(not(target_os = "linux"))]
+mod thread {
+    use crate::Fault;
+
+    pub(super) fn allowed() -> Result<Vec<usize>, Fault> {
+        Err("speed is measured on Linux: processes are kept on cores, and /proc tells what they use".into())
+    }
+
+    pub(super) fn restrict_to(_cores: &[usize]) -> Result<(), Fault> {
+        allowed().map(drop)
+    }
 }
 
 #[cfg(test)]
@@ -62,6 +94,7 @@ mod tests {
     fn a_process_that_is_started_on_a_core_stays_there() {
         let before = allowed().unwrap();
         let core = before[before.len() - 1];
+        assert!(on(&[1_000_000], || ()).is_err());
         let nproc = on(&[core], || std::process::Command::new("nproc").output()).unwrap().unwrap();
         assert_eq!(String::from_utf8_lossy(&nproc.stdout).trim(), "1");
         assert_eq!(allowed().unwrap(), before);

@@ -130,10 +130,15 @@ impl Stage {
     pub(crate) fn tell(&self, run: usize, contender: &Contender, outcome: &Outcome) {
         let deliveries: u64 = outcome.groups.iter().map(|group| group.deliveries).sum();
         let per_second = super::report::number(deliveries as f64 / outcome.seconds);
-        let busy = 100.0 * outcome.usage.iter().map(Usage::cpu_s).sum::<f64>() / outcome.seconds;
-        let load = 100.0 * outcome.load_cpu_s / outcome.seconds;
+        let percent = |cpu_s: f64| format!("{:.0} %", 100.0 * cpu_s / outcome.seconds);
+        let load = percent(outcome.load_cpu_s);
+        let busy = if outcome.usage.is_empty() {
+            "?".to_owned()
+        } else {
+            percent(outcome.usage.iter().map(Usage::cpu_s).sum())
+        };
         println!(
-            "  {:<16} run {run}  {:<12} {per_second:>12} deliveries/s, servers {busy:.0} %, generator {load:.0} %; {}",
+            "  {:<16} run {run}  {:<12} {per_second:>12} deliveries/s, servers {busy}, generator {load}; {}",
             self.scenario,
             contender.name(),
             outcome.damage

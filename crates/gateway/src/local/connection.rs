@@ -1,5 +1,6 @@
 //! One connection: its socket, what it has half read, what waits for it, and its session.
 
+use super::Local;
 use super::timers::Tick;
 use crate::engine::Engine;
 use crate::hooks::Visitor;
@@ -11,10 +12,11 @@ use crate::session::Session;
 use crate::socket::Socket;
 use crate::websocket::deflate::Window;
 use crate::websocket::{Packing, Reader};
-use protocol::dialect::{Dialect, Encoding, Malformed};
+use protocol::dialect::{Dialect, Encoding};
 use protocol::{CloseCode, Request};
 use std::cell::{OnceCell, RefCell};
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 use tokio::sync::Notify;
@@ -129,11 +131,31 @@ pub struct Times {
     pub due: Tick,
 }
 
+/// What waits for something that is under way.
+pub enum Held {
+    /// A command.
+    Command(Request),
+    /// What only a dialect knows, and about what it holds, in bytes.
+    Step(Step, usize),
+}
+
+/// Carries out what a dialect has held back.
+pub type Step = Box<dyn FnOnce(&Rc<Local>, &Rc<Connection>)>;
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(request) => f.debug_tuple("Command").field(request).finish(),
+            Self::Step(_, bytes) => f.debug_tuple("Step").field(bytes).finish(),
+        }
+    }
+}
+
 /// Commands in the order they came, and the word that they have been carried out.
 #[derive(Debug, Default)]
 pub struct Waiting {
     /// The commands.
-    pub commands: VecDeque<Result<Request, Malformed>>,
+    pub commands: VecDeque<Held>,
     /// About what they hold.
     pub bytes: usize,
     /// Nothing more is read from the socket until this.

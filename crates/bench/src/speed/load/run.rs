@@ -71,7 +71,8 @@ impl Load<'_> {
             self.heard.tick();
             if self.heard.now_ns > deadline_ns || self.heard.damage.closed > 0 {
                 let said = self.heard.damage.said.join("; ");
-                return Err(format!("what is published does not come to all subscribers. {said}").into());
+                let what = "what is published does not come to all subscribers (its sender too, if it has subscribed)";
+                return Err(format!("{what}. {said}").into());
             }
             if self.probe() {
                 break;

@@ -4,7 +4,8 @@ use super::Scenario;
 use super::compare::{delays, p50_ms, p99_ms, ratios, shares, throughput};
 use crate::Fault;
 use crate::speed::contender::{Contender, Gateways};
-use crate::speed::plan::{From, Group, Pace};
+use crate::speed::plan::{From, Group, Outcome, Pace};
+use crate::speed::sample::Sample;
 use crate::speed::stage::{Runs, Stage};
 use crate::speed::usage::Role;
 use futures_util::FutureExt;
@@ -54,8 +55,8 @@ async fn measure(stage: &mut Stage, pace: Pace) -> Result<Vec<Runs>, Fault> {
 }
 
 /// Microseconds of Redis' processor for a message of a client; `None` where there is no Redis.
-fn redis_us(runs: &Runs) -> Option<crate::speed::sample::Sample> {
-    let messages = |outcome: &crate::speed::plan::Outcome| outcome.groups[0].published.max(1) as f64;
+fn redis_us(runs: &Runs) -> Option<Sample> {
+    let messages = |outcome: &Outcome| outcome.groups[0].published.max(1) as f64;
     let has_redis = runs.has(Role::Redis);
     has_redis.then(|| runs.sample(|outcome| runs.cpu_s(outcome, Role::Redis) * 1e6 / messages(outcome)))
 }

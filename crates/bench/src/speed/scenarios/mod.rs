@@ -39,6 +39,11 @@ pub(crate) fn chosen(names: &[String]) -> Result<Vec<&'static Scenario>, Fault> 
     }
     let mut chosen = Vec::new();
     for name in names {
+        // A whole name is no beginning: `chat` is not `chat-paced`.
+        if let Some(scenario) = ALL.iter().copied().find(|scenario| scenario.name == name) {
+            chosen.push(scenario);
+            continue;
+        }
         let before = chosen.len();
         chosen.extend(ALL.iter().copied().filter(|scenario| scenario.name.starts_with(name.as_str())));
         if chosen.len() == before {
@@ -46,4 +51,22 @@ pub(crate) fn chosen(names: &[String]) -> Result<Vec<&'static Scenario>, Fault> 
         }
     }
     Ok(chosen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(of: &[&str]) -> Vec<&'static str> {
+        let names: Vec<String> = of.iter().map(|name| (*name).to_owned()).collect();
+        chosen(&names).map(|all| all.iter().map(|one| one.name).collect()).unwrap_or_default()
+    }
+
+    #[test]
+    fn scenarios_are_named_whole_or_by_their_beginning() {
+        assert_eq!(names(&["chat"]), ["chat"]);
+        assert_eq!(names(&["chat-", "workers"]), ["chat-paced", "workers"]);
+        assert_eq!(names(&["all"]).len(), ALL.len());
+        assert!(names(&["nothing"]).is_empty());
+    }
 }
