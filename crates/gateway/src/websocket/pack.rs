@@ -165,9 +165,10 @@ mod tests {
     fn shape(frames: &[u8]) -> Vec<String> {
         let (mut rest, mut shape) = (frames, Vec::new());
         while let Some((first, payload, after)) = split(rest) {
-            match first & 0xf {
+            let kind = first & 0xf;
+            match kind {
                 0x1 => shape.extend(flattened(&rest[..rest.len() - after.len()])),
-                _ => shape.push(format!("{first} {payload:?}")),
+                _ => shape.push(format!("{kind} {payload:?}")),
             }
             rest = after;
         }
