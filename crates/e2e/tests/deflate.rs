@@ -113,6 +113,8 @@ async fn every_dialect_agrees_to_the_first_offer_that_can_be_served() {
         ("/ws", "permessage-deflate; server_max_window_bits=8", None),
         ("/ws", "permessage-deflate; server_max_window_bits=8, permessage-deflate", Some(ANSWER)),
         ("/ws", "x-webkit-deflate-frame", None),
+        // Arrays are each connection's own.
+        ("/ws?batch=1", "permessage-deflate", None),
     ];
     for (path, offer, expected) in cases {
         let line = format!("sec-websocket-extensions: {offer}\r\n");

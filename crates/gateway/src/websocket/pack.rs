@@ -164,7 +164,8 @@ mod tests {
     /// Where pings lie among the objects.
     fn shape(frames: &[u8]) -> Vec<String> {
         let (mut rest, mut shape) = (frames, Vec::new());
-        while let Some((kind, payload, after)) = split(rest) {
+        while let Some((first, payload, after)) = split(rest) {
+            let kind = first & 0xf;
             match kind {
                 0x1 => shape.extend(flattened(&rest[..rest.len() - after.len()])),
                 _ => shape.push(format!("{kind} {payload:?}")),
