@@ -57,7 +57,10 @@ async fn a_member_who_polls_is_a_member(backend: Backend) {
     }
     poller.ask(&cluster, 1, "DELETE", "").await;
     let left = watcher.next().await;
-    assert_eq!((&left["type"], &left["member"]["user"], &left["cause"]), (&json!("leave"), &json!("ann"), &json!("left")));
+    assert_eq!(
+        (&left["type"], &left["member"]["user"], &left["cause"]),
+        (&json!("leave"), &json!("ann"), &json!("left"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

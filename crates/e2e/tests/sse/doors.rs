@@ -42,9 +42,13 @@ async fn one_channel_that_is_refused_refuses_the_stream_with_its_own_words() {
     open(&cluster, 0, "channel=open&channel=user%3Aann", &ann).await;
     let refusal = no_stream(&cluster, "channel=open&channel=user%3Abob", &ann).await;
     let object = refused(&refusal, 403, "permission_denied");
-    assert!(object["message"].as_str().is_some_and(|message| !message.is_empty()) && object["id"].is_null(), "{object}");
+    assert!(
+        object["message"].as_str().is_some_and(|message| !message.is_empty()) && object["id"].is_null(),
+        "{object}"
+    );
     refused(&no_stream(&cluster, "channel=open&channel=elsewhere", &ann).await, 404, "unknown_channel");
-    for wrong in ["", "channel=", "channel=a%20b", "channel=%zz", "chanel=open", "channel=open&last_event_id=nonsense"] {
+    for wrong in ["", "channel=", "channel=a%20b", "channel=%zz", "chanel=open", "channel=open&last_event_id=nonsense"]
+    {
         refused(&no_stream(&cluster, wrong, &ann).await, 400, "bad_request");
     }
     refused(&no_stream(&cluster, "channel=a&channel=b&channel=c&channel=d", &ann).await, 409, "limit_exceeded");

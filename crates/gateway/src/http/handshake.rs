@@ -138,20 +138,21 @@ pub(super) async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, w
         visit.place.set(Some(place));
         return malformed();
     };
-    let (session, visitor, close) = match check(visit, request.headers(), request.uri(), &wanted.dialect, address, &mut place).await {
-        // Who enters a namespace is known by its CONNECT.
-        Ok((identity, visitor)) if wanted.engine.is_some() => {
-            (Session::new(Phase::Connecting, identity.map(Arc::new)), visitor, None)
-        }
-        Ok((identity, visitor)) => (session(visit, identity), visitor, None),
-        Err(refused) if refused.is_told_by_close(is_browser(&request), is_proxied(visit)) => {
-            (Session::new(Phase::Connecting, None), None, Some(refused.close))
-        }
-        Err(refused) => {
-            visit.place.set(Some(place));
-            return refused.answer();
-        }
-    };
+    let (session, visitor, close) =
+        match check(visit, request.headers(), request.uri(), &wanted.dialect, address, &mut place).await {
+            // Who enters a namespace is known by its CONNECT.
+            Ok((identity, visitor)) if wanted.engine.is_some() => {
+                (Session::new(Phase::Connecting, identity.map(Arc::new)), visitor, None)
+            }
+            Ok((identity, visitor)) => (session(visit, identity), visitor, None),
+            Err(refused) if refused.is_told_by_close(is_browser(&request), is_proxied(visit)) => {
+                (Session::new(Phase::Connecting, None), None, Some(refused.close))
+            }
+            Err(refused) => {
+                visit.place.set(Some(place));
+                return refused.answer();
+            }
+        };
     entry.used();
     let subprotocol = wanted.dialect.subprotocol();
     if offered(request.headers()).any(|name| name == subprotocol && !name.is_empty()) {

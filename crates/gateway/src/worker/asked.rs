@@ -1,9 +1,9 @@
 //! What is asked of sessions of this worker by requests that may have come to any: each kind of session answers its own.
 
 use crate::local::Local;
+use crate::longpoll;
 use crate::polling::{abandon, is_same};
 use crate::socketio::{self, removal};
-use crate::longpoll;
 use bytes::Bytes;
 use futures_util::future::{FutureExt, LocalBoxFuture};
 use protocol::forward::{Ask, Request, Response};

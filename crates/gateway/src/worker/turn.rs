@@ -81,7 +81,9 @@ fn handle(local: &Rc<Local>, mail: Mail) -> Option<CloseCode> {
                 }
             }
             Item::Order(order) => match *order {
-                order @ (Order::Request { .. } | Order::Response { .. }) => calls::take_order(local, super::serve, order),
+                order @ (Order::Request { .. } | Order::Response { .. }) => {
+                    calls::take_order(local, super::serve, order);
+                }
                 order => commands::take_order(local, order),
             },
             Item::Handover(handover) => removal::take_stream(local, *handover),

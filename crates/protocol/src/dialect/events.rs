@@ -104,6 +104,16 @@ pub enum Answer {
     Refused(ErrorCode, Option<u64>),
 }
 
+impl Answer {
+    /// Why, if it is refused.
+    pub fn refused(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Stands => None,
+            Self::Refused(code, _) => Some(*code),
+        }
+    }
+}
+
 /// What a stream is written with: its channels, and the places that its client has heard of.
 #[derive(Debug, Clone)]
 pub struct Stream {
@@ -242,9 +252,9 @@ const KEY_DIGITS: u32 = 6;
 
 /// FNV-1a, folded: ids are made and read by any node, of any version.
 fn key(channel: &str) -> Key {
-    let hash = channel.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash = channel
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     Key((hash ^ hash >> 36) & ((1 << (6 * KEY_DIGITS)) - 1))
 }
 

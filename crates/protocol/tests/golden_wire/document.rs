@@ -1,10 +1,10 @@
 //! PROTOCOL.md says what the code does: its examples are golden bytes, and its tables are those of the code.
 
+use crate::samples::{chat, hello, place};
+use crate::transport::{Recorder, Written};
 use crate::transport::{json, read};
 use crate::{commands, files, outgoing};
 use protocol::channel::MAX_CHANNEL_BYTES;
-use crate::samples::{chat, hello, place};
-use crate::transport::{Recorder, Written};
 use protocol::dialect::Encoding;
 use protocol::dialect::events::{Id, MAX_CHANNELS, MAX_ID_BYTES, Stream, read_id};
 use protocol::dialect::json::{DEFAULT_HISTORY_LIMIT, MAX_BATCH, MAX_DATA_DEPTH, MAX_NAME_BYTES};

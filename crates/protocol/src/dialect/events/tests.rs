@@ -85,7 +85,10 @@ fn an_event_bears_its_object_and_the_places_of_all_channels() {
         "data: {\"type\":\"subscribed\",\"channel\":\"chat\",\"epoch\":\"k3Zq\",\"offset\":41,\"recovered\":false}\n\n";
     assert_eq!((text, answers), (format!("id: EEcQxS.41.k3Zq\n{standing}"), vec![Answer::Stands]));
     let (text, _) = events(&mut stream, &subscribed("plain", None, false, vec![]));
-    assert_eq!(text, "data: {\"type\":\"subscribed\",\"channel\":\"plain\",\"recovered\":false}\n\n", "it has no place");
+    assert_eq!(
+        text, "data: {\"type\":\"subscribed\",\"channel\":\"plain\",\"recovered\":false}\n\n",
+        "it has no place"
+    );
     events(&mut stream, &subscribed("news", Some(position("t8Wd", 7)), true, vec![]));
     assert_eq!(
         live(&mut stream, "chat", Some("k3Zq"), &publication(Some(42), "{\"a\":\n1,\r\n\"b\":2}")),
@@ -121,7 +124,8 @@ fn what_was_missed_comes_one_by_one_and_a_cut_anywhere_repeats_and_loses_nothing
 #[test]
 fn the_end_tells_why_and_whether_and_when_to_come_back() {
     let mut stream = Stream::new(&[channel("chat")], &[]);
-    let (text, _) = events(&mut stream, &Outgoing::Push(Push::Reconnect { after_ms: 800, reason: CloseCode::Draining }));
+    let (text, _) =
+        events(&mut stream, &Outgoing::Push(Push::Reconnect { after_ms: 800, reason: CloseCode::Draining }));
     assert_eq!(text, "retry: 800\ndata: {\"type\":\"reconnect\",\"after_ms\":800,\"reason\":\"draining\"}\n\n");
     let mut out = Vec::new();
     stream.close(4200, Some(800), &mut out);
@@ -171,8 +175,23 @@ fn ids_are_read_as_they_were_written_and_nothing_else_is() {
     assert_eq!(known(""), []);
     let long = "A".repeat(MAX_ID_BYTES + 1);
     let wrong = [
-        ",", "AAAAAA", "AAAAAA.1", "AAAAAA.1.", "AAAAAA..e", "AAAAAA.+1.e", "AAAAAA.1.e.e", "AAAAA.1.e", "AAAAAA.1.e,",
-        "AAAAAA.1.e,AAAAAA.2.e", "AAAAA!.1.e", "AAAAAA.99999999999999999999.e", "AAAAAA.1.e e", "!", "!x", "!70000", &long,
+        ",",
+        "AAAAAA",
+        "AAAAAA.1",
+        "AAAAAA.1.",
+        "AAAAAA..e",
+        "AAAAAA.+1.e",
+        "AAAAAA.1.e.e",
+        "AAAAA.1.e",
+        "AAAAAA.1.e,",
+        "AAAAAA.1.e,AAAAAA.2.e",
+        "AAAAA!.1.e",
+        "AAAAAA.99999999999999999999.e",
+        "AAAAAA.1.e e",
+        "!",
+        "!x",
+        "!70000",
+        &long,
     ];
     for text in wrong {
         assert_eq!(read_id(text), None, "{text}");

@@ -16,6 +16,6 @@ pub use plain::{encode_array, encode_close, encode_opened, encode_standing};
 
 pub(super) use decode::{OnlyId, malformed, request};
 pub(super) use encode::{Notation, Object, write, write_publication};
-pub(super) use notation::Json;
 pub(super) use fields::{Fields, Place, Written, number};
+pub(super) use notation::Json;
 pub use readable::{MAX_DATA_DEPTH, check_readable};
