@@ -1,12 +1,13 @@
 //! `/sse`: a stream of server-sent events, which is a connection like any other whose client only listens.
 
-use super::caller::{look_at_stream, take_place};
+use super::caller::look_at_stream;
 use super::cors::Cors;
 use super::handshake::{is_proxied, session};
 use super::opening::{Turned, let_stay};
 use super::shown::{queries, query};
 use super::{Body, Visit, answer, native};
 use crate::commands;
+use crate::grant::Action;
 use crate::local::Local;
 use crate::local::connection::{Connection, Opened};
 use crate::pipe::{Got, messages};
@@ -21,6 +22,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use hyper::body::Incoming;
 use protocol::dialect::Dialect;
 use protocol::dialect::events::{self, Answer, Id, Known, MAX_CHANNELS, Stream};
+use protocol::dialect::raw::close_for;
 use protocol::{Channel, CloseCode, Command, ErrorCode, Reconnect, Refusal, Subscribe};
 use std::ops::RangeInclusive;
 use std::rc::Rc;
@@ -34,11 +36,11 @@ const RETRY_MS: RangeInclusive<u64> = 1000..=4000;
 /// How long the subscriptions of a stream may take until it is known whether they stand.
 const OPENING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What may have been missed is sent before all subscriptions are known to stand, once it is more than this.
-const OPENING_BYTES: usize = 256 * 1024;
-
 /// About how much a stream takes at a time: beyond it, what waits is in the bound of its connection.
 const READ_BYTES: usize = 16 * 1024;
+
+/// What was missed is sent before all subscriptions are known to stand, once it is more than this: nobody counts it.
+const OPENING_BYTES: usize = 2 * READ_BYTES;
 
 /// Serves a request.
 pub(super) async fn serve(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
@@ -119,7 +121,6 @@ async fn begin(visit: &Rc<Visit>, headers: &HeaderMap, uri: &Uri) -> Result<Resp
     let local = &visit.local;
     look_at_stream(visit)?;
     let (channels, from) = asked(local, headers, uri)?;
-    let _opening = take_place(&local.node)?;
     let place = visit.place.take().ok_or_else(|| Turned::full(visit).refusal())?;
     let come = let_stay(visit, headers, uri, &Dialect::Events, place).await.map_err(|(turned, place)| {
         visit.place.set(Some(place));
@@ -155,6 +156,7 @@ async fn begin(visit: &Rc<Visit>, headers: &HeaderMap, uri: &Uri) -> Result<Resp
     };
     let connection = adopt(local, opened, &[], None);
     let mut events = Events::new(local, connection, &channels, &known);
+    events.look_at_rights()?;
     events.subscribe();
     events.open(channels.len()).await?;
     visit.becomes(events.connection.clone());
@@ -214,6 +216,13 @@ impl Events {
         events::retry(fastrand::u64(RETRY_MS), &mut ready);
         let stream = Stream::new(channels, known);
         Self { local: local.clone(), connection, stream, turn, ready, reading: None, is_over: false }
+    }
+
+    /// One channel that may not be listened to is enough, before anything of the others is read.
+    fn look_at_rights(&self) -> Result<(), Refusal> {
+        let may = |(channel, _)| self.local.may(&*self.connection, Action::Subscribe, channel).map(drop);
+        let looked_at = self.stream.places().try_for_each(may);
+        looked_at.inspect_err(|refusal| self.local.node.metrics.refused("subscribe", refusal.code))
     }
 
     /// As if its client had sent the commands.
@@ -288,7 +297,13 @@ impl Events {
             let Poll::Ready(got) = reading.poll_unpin(context) else { return Poll::Pending };
             self.reading = None;
             match got {
-                Got::Frames(frames) => drop(self.take(&frames)),
+                Got::Frames(frames) => {
+                    let answers = self.take(&frames);
+                    // What has begun cannot be refused as a whole any more: the next request is.
+                    if let Some(code) = answers.iter().find_map(|(answer, _)| answer.refused()) {
+                        self.local.close(&self.connection, close_for(code));
+                    }
+                }
                 Got::Released(_) | Got::Ended => self.is_over = true,
             }
         }

@@ -19,7 +19,7 @@ use crate::worker::{adopt, serve as serve_asked};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use protocol::dialect::Dialect;
 use protocol::forward::{self, Ask, Secret};
 use protocol::{ErrorCode, Refusal};
@@ -90,6 +90,9 @@ async fn answer(visit: &Rc<Visit>, head: &Parts, body: Incoming) -> Result<Respo
 /// A message's body. It is read in a place among all requests, whose bodies no connection answers for.
 async fn said(visit: &Visit, body: Incoming) -> Result<Bytes, Box<Response<Body>>> {
     let node = &visit.local.node;
+    if body.size_hint().exact() == Some(0) {
+        return Ok(Bytes::new());
+    }
     let in_words = |refusal| Box::new(native::refusal(refusal, None));
     let _place = take_place(node).map_err(in_words)?;
     let max_bytes = node.config.worker.max_message_bytes;

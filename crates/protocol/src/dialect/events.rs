@@ -104,6 +104,16 @@ pub enum Answer {
     Refused(ErrorCode, Option<u64>),
 }
 
+impl Answer {
+    /// Why, if it is refused.
+    pub fn refused(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Stands => None,
+            Self::Refused(code, _) => Some(*code),
+        }
+    }
+}
+
 /// What a stream is written with: its channels, and the places that its client has heard of.
 #[derive(Debug, Clone)]
 pub struct Stream {
