@@ -140,6 +140,16 @@ impl Running {
         Self { urls, dialect, watched, _nodes: nodes, _programs: programs, _redis: None, _directory: None }
     }
 
+    /// One of the nodes.
+    pub(crate) fn node(&self, number: usize) -> Result<&Node, Fault> {
+        Ok(self._nodes.get(number).ok_or("there is no such node")?)
+    }
+
+    /// Where its Redis is.
+    pub(crate) fn redis_url(&self) -> Result<String, Fault> {
+        Ok(self._redis.as_ref().map(RedisServer::url).ok_or("there is no Redis")?)
+    }
+
     /// Starts a Redis that keeps nothing, on the servers' core; returns its URL.
     fn start_redis(&mut self, cores: &Cores) -> Result<String, Fault> {
         let redis = pin::on(&cores.server[..1], RedisServer::start)?;

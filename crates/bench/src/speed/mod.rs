@@ -20,10 +20,12 @@ mod machine;
 mod pin;
 mod plan;
 mod program;
+mod redis_stats;
 mod report;
 mod sample;
 mod scenarios;
 mod stage;
+mod tokens;
 mod usage;
 
 pub(crate) use args::SpeedArgs;

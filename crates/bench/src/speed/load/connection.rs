@@ -22,6 +22,8 @@ pub(super) struct Connection {
     pub(super) subscriber: Option<usize>,
     /// Whether it is still there.
     pub(super) is_open: bool,
+    /// Pings that it has answered.
+    pub(super) pings: u32,
 }
 
 impl Connection {
@@ -29,7 +31,7 @@ impl Connection {
     pub(super) fn new(opened: Opened, channel: usize, subscriber: Option<usize>) -> std::io::Result<Self> {
         opened.stream.set_nonblocking(true)?;
         let stream = TcpStream::from_std(opened.stream);
-        Ok(Self { stream, partial: opened.rest, out: Vec::new(), channel, subscriber, is_open: true })
+        Ok(Self { stream, partial: opened.rest, out: Vec::new(), channel, subscriber, is_open: true, pings: 0 })
     }
 
     /// Reads what there is; each message may be answered. An error says why the connection is over.
@@ -49,7 +51,7 @@ impl Connection {
                 Err(error) => return Err(error.to_string()),
             };
             let filled = kept + read;
-            let taken = take_frames(&scratch[..filled], &mut self.out, &mut each)?;
+            let taken = take_frames(&scratch[..filled], &mut self.out, &mut self.pings, &mut each)?;
             self.partial.clear();
             self.partial.extend(&scratch[taken..filled]);
             // A read that does not fill its buffer has emptied the socket (epoll(7)).
@@ -95,6 +97,7 @@ impl Connection {
 fn take_frames<'a>(
     bytes: &[u8],
     out: &mut Vec<u8>,
+    pings: &mut u32,
     each: &mut impl FnMut(&[u8]) -> Option<&'a str>,
 ) -> Result<usize, String> {
     let mut taken = 0;
@@ -105,7 +108,10 @@ fn take_frames<'a>(
                     frame::write(out, frame::TEXT, answer.as_bytes());
                 }
             }
-            Frame::Ping(payload) => frame::write(out, frame::PONG, payload),
+            Frame::Ping(payload) => {
+                *pings += 1;
+                frame::write(out, frame::PONG, payload);
+            }
             Frame::Pong => {}
             Frame::Close(why) => return Err(close_text(why)),
         }

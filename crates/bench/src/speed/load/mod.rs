@@ -2,6 +2,7 @@
 //!
 //! It is a process of its own, on a core of its own, so that what it costs is not what the server costs.
 
+mod audience;
 mod connection;
 mod crowd;
 mod dialect;
@@ -11,10 +12,13 @@ mod ledger;
 mod open;
 mod run;
 mod stamp;
+mod storm;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use audience::Audience;
 pub(crate) use dialect::Dialect;
+pub(crate) use storm::{Storm, Weather};
 
 use super::plan::{Damage, From, Group, Outcome, Pace, Plan};
 use crate::Fault;
@@ -125,7 +129,7 @@ impl<'a> Load<'a> {
         let urls = self.plan.urls.iter().cycle();
         let wanted = places.iter().zip(urls).map(|((channel, subscriber), url)| {
             let name = self.channels[*channel].name.clone();
-            Wanted { url: url.replace("{channel}", &name), channel: subscriber.map(|_| name) }
+            Wanted { url: url.replace("{channel}", &name), channel: subscriber.map(|_| name), token: None }
         });
         let opened = open_all(&wanted.collect::<Vec<_>>(), self.plan.dialect)?;
         for ((channel, subscriber), opened) in places.into_iter().zip(opened) {

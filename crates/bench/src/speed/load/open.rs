@@ -25,6 +25,8 @@ pub(super) struct Wanted {
     pub(super) url: String,
     /// What it subscribes to.
     pub(super) channel: Option<String>,
+    /// What it shows of itself.
+    pub(super) token: Option<String>,
 }
 
 /// A connection that is open, and what has come of it beyond that.
@@ -39,10 +41,10 @@ pub(super) struct Opened {
 pub(super) fn open_all(wanted: &[Wanted], dialect: Dialect) -> Result<Vec<Opened>, Fault> {
     let mut opened = Vec::with_capacity(wanted.len());
     for together in wanted.chunks(TOGETHER) {
-        let knocking: Vec<_> = together.iter().map(|wanted| knock(&wanted.url)).collect::<Result<_, _>>()?;
+        let knocking: Vec<_> = together.iter().map(knock).collect::<Result<_, _>>()?;
         let mut entered = Vec::with_capacity(together.len());
         for (wanted, stream) in together.iter().zip(knocking) {
-            let mut opened = enter(&wanted.url, stream)?;
+            let mut opened = enter(wanted, stream)?;
             if let Step::Say(words) = dialect.step(None, wanted.channel.as_deref()) {
                 say(&mut opened.stream, &words)?;
             }
@@ -60,7 +62,8 @@ pub(super) fn open_all(wanted: &[Wanted], dialect: Dialect) -> Result<Vec<Opened
 }
 
 /// Connects and asks for a WebSocket.
-fn knock(url: &str) -> Result<TcpStream, Fault> {
+pub(super) fn knock(wanted: &Wanted) -> Result<TcpStream, Fault> {
+    let url = &wanted.url;
     let rest = url.strip_prefix("ws://").ok_or_else(|| format!("{url} does not begin with ws://"))?;
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let with_port = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
@@ -68,16 +71,18 @@ fn knock(url: &str) -> Result<TcpStream, Fault> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
     let key = "dGhlIHNhbXBsZSBub25jZQ==";
+    let token = wanted.token.as_ref().map_or(String::new(), |token| format!("Authorization: Bearer {token}\r\n"));
     let request = format!(
         "GET /{path} HTTP/1.1\r\nHost: {authority}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{token}\r\n"
     );
     stream.write_all(request.as_bytes())?;
     Ok(stream)
 }
 
 /// Waits for the 101; whoever is told to come later does.
-fn enter(url: &str, mut stream: TcpStream) -> Result<Opened, Fault> {
+fn enter(wanted: &Wanted, mut stream: TcpStream) -> Result<Opened, Fault> {
+    let url = &wanted.url;
     let deadline = Instant::now() + ENTER_TIMEOUT;
     loop {
         let (head, rest) = read_head(&mut stream).map_err(|fault| format!("{url}: {fault}"))?;
@@ -87,11 +92,11 @@ fn enter(url: &str, mut stream: TcpStream) -> Result<Opened, Fault> {
             "429" | "503" if Instant::now() < deadline => std::thread::sleep(RETRY_DELAY),
             _ => return Err(format!("{url} answers {}", head.lines().next().unwrap_or_default()).into()),
         }
-        stream = knock(url)?;
+        stream = knock(wanted)?;
     }
 }
 
-fn read_head(stream: &mut TcpStream) -> Result<(String, Vec<u8>), Fault> {
+pub(super) fn read_head(stream: &mut TcpStream) -> Result<(String, Vec<u8>), Fault> {
     let mut answer = Vec::new();
     loop {
         if let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") {

@@ -3,7 +3,10 @@
 mod chat;
 mod compare;
 mod fanout;
+mod handshakes;
+mod idle;
 mod neighbours;
+mod redis;
 mod workers;
 
 use super::stage::Stage;
@@ -30,6 +33,11 @@ pub(crate) const ALL: &[&Scenario] = &[
     &chat::SATURATED,
     &chat::PACED,
     &workers::TWO,
+    &idle::MEMORY,
+    &idle::COST,
+    &handshakes::ALL,
+    &redis::TRAFFIC,
+    &redis::HISTORY,
 ];
 
 /// The scenarios of these names, or whose names begin so; all if there are none.
