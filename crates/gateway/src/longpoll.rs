@@ -125,7 +125,8 @@ pub fn hear(local: &Rc<Local>, connection: &Rc<Connection>, body: &[u8]) -> bool
     {
         let now = local.tick();
         let mut state = connection.state.borrow_mut();
-        (state.times.heard, state.times.spoke) = (now, now);
+        state.times.alive(now, false);
+        state.times.spoke = now;
     }
     let Ok(text) = std::str::from_utf8(body) else {
         local.close(connection, CloseCode::InvalidText);

@@ -4,6 +4,7 @@ use super::Local;
 use super::connection::{Connection, State, Times};
 use super::flushing::Reason;
 use super::timers::{TICK_MS, Tick, ticks};
+use crate::pipe::Release;
 use crate::session::Phase;
 use crate::websocket::{Frames, ping_frame};
 use protocol::dialect::socketio::engine::PING;
@@ -124,13 +125,22 @@ impl Local {
         if let Some(alias) = alias {
             self.renew_alias(connection, &alias);
         }
+        self.ask_for_life(connection);
+    }
+
+    /// Sends what a client that lives answers, in the words of its dialect.
+    pub(super) fn ask_for_life(&self, connection: &Rc<Connection>) {
         let mut frame = Vec::new();
         match &connection.dialect {
             Dialect::SocketIo(_) => {
                 Frames::new(&mut frame).text(&mut |buffer| buffer.extend_from_slice(PING.as_bytes()));
             }
             Dialect::Events => events::heartbeat(&mut Frames::new(&mut frame)),
-            Dialect::Json | Dialect::Polled | Dialect::Msgpack | Dialect::Raw(_) => ping_frame(&mut frame),
+            // Its answer is the next poll.
+            Dialect::Polled => {
+                return connection.socket.pipe().into_iter().for_each(|pipe| pipe.release(Release::Nothing));
+            }
+            Dialect::Json | Dialect::Msgpack | Dialect::Raw(_) => ping_frame(&mut frame),
         }
         self.send_frames(connection, &frame);
     }

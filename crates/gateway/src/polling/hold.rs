@@ -22,12 +22,20 @@ impl Drop for Waiting<'_> {
             abandon(self.local, self.connection, self.turn);
         }
         self.connection.socket.pipe().inspect(|pipe| pipe.end(self.turn));
+        // Until now it has waited: that has its next poll be due.
         let now = self.local.tick();
         let mut state = self.connection.state.borrow_mut();
         if state.polled.is_some() {
-            // Its polls are its heartbeat; Engine.IO's is another one.
             state.times.heard = now;
         }
+    }
+}
+
+/// Polls are the heartbeat of a session, and the answer of one that has to show that it lives; Engine.IO has another one.
+fn note_heard(local: &Local, connection: &Connection) {
+    let mut state = connection.state.borrow_mut();
+    if state.polled.is_some() {
+        state.times.alive(local.tick(), false);
     }
 }
 
@@ -35,6 +43,7 @@ impl Drop for Waiting<'_> {
 pub async fn hold(local: &Rc<Local>, connection: &Rc<Connection>, turn: u64, time: Duration) -> Got {
     let Some(pipe) = connection.socket.pipe() else { return Got::Ended };
     pipe.begin(turn);
+    note_heard(local, connection);
     local.node.metrics.polls_waiting.inc();
     let mut waiting = Waiting { local, connection, turn, is_answered: false };
     local.try_flush(connection);
