@@ -8,6 +8,7 @@ on_both! {
     a_session_is_lost_with_its_node_and_another_one_goes_on_from_its_positions,
     a_poll_whose_client_has_gone_ends_its_session_whichever_node_had_it,
     only_the_newest_poll_waits,
+    a_node_that_stops_lets_polls_for_others_go_and_their_sessions_lose_nothing,
     whoever_leaves_is_gone_at_once,
 }
 
@@ -105,12 +106,28 @@ async fn an_answer_that_reaches_nobody_ends_its_session_and_no_later_poll_passes
     refused(&poller.get(&cluster, 0).await, 404, "unknown_session");
 }
 
+async fn a_node_that_stops_lets_polls_for_others_go_and_their_sessions_lose_nothing(backend: Backend) {
+    let mut cluster = Cluster::start(2, backend).await;
+    let mut poller = Poller::open(&cluster, 0, "", "").await;
+    poller.subscribe(&cluster, &[0], &json!({"channel": "chat"})).await;
+    let mut held = e2e::RawSocket::connect(cluster.address(1)).await;
+    held.send(format!("GET /poll?session={} HTTP/1.1\r\nhost: a\r\n\r\n", poller.session).as_bytes()).await;
+    cluster.metric_becomes(0, "gateway_polls_waiting", 1.0).await;
+    cluster.stop_node(1).await;
+    let answer = held.answer().await;
+    let told = (answer.status, answer.header("connection"), answer.header("content-length"));
+    assert_eq!(told, (200, Some("close"), Some("2")), "nothing is what it is answered");
+    cluster.client(0).await.publish("chat", json!("still there")).await;
+    assert_eq!(poller.until(&cluster, &[0], "publication").await["data"], "still there");
+}
+
 async fn only_the_newest_poll_waits(backend: Backend) {
     let cluster = Cluster::start(2, backend).await;
     let mut poller = Poller::open(&cluster, 0, "", "").await;
     poller.subscribe(&cluster, &[0], &json!({"channel": "chat"})).await;
     let mut older = e2e::RawSocket::connect(cluster.address(0)).await;
     older.send(format!("GET /poll?session={} HTTP/1.1\r\nhost: a\r\n\r\n", poller.session).as_bytes()).await;
+    cluster.metric_becomes(0, "gateway_polls_waiting", 1.0).await;
     let newer = async { poller.get(&cluster, 1).await };
     let replaced = async {
         let answer = older.answer().await;

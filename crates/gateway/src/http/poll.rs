@@ -157,7 +157,7 @@ async fn forward(visit: &Rc<Visit>, node: &str, number: u64, secret: Secret, ask
         }
     };
     visit.extend(HTTP_TIMEOUT);
-    let response = as_http(response.unwrap_or_else(|unanswered| match unanswered {
+    let mut response = as_http(response.unwrap_or_else(|unanswered| match unanswered {
         Unanswered::Gone => longpoll::unknown(),
         Unanswered::Unknown => {
             let message = "the session did not answer in time: open another one, and go on from your positions";
@@ -166,6 +166,10 @@ async fn forward(visit: &Rc<Visit>, node: &str, number: u64, secret: Secret, ask
     }));
     if response.status().is_success() {
         drop(visit.unfinished.take());
+    }
+    if local.node.shedding.is_stopping() {
+        // The next one may lead to another node.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }

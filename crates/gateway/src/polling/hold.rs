@@ -67,6 +67,11 @@ pub fn abandon(local: &Rc<Local>, connection: &Rc<Connection>, turn: u64) {
     }
 }
 
+/// A poll that is to be answered now, with nothing if there is nothing.
+pub fn release(connection: &Rc<Connection>, turn: u64) {
+    connection.socket.pipe().filter(|pipe| pipe.reader() == Some(turn)).inspect(|pipe| pipe.release(Release::Nothing));
+}
+
 /// Waits until what a session has been told before is carried out, so that it takes no more than a stream would be read;
 /// false if that does not come in time.
 pub async fn idle(connection: &Connection, time: Duration) -> bool {

@@ -5,7 +5,7 @@ pub mod calls;
 mod hold;
 mod name;
 
-pub use hold::{abandon, hold, idle, lose};
+pub use hold::{abandon, hold, idle, lose, release};
 pub use name::{is_same, parse_sid, secret, sid};
 
 use protocol::forward::Secret;

@@ -19,6 +19,7 @@ use crate::limit::{Rate, Rates};
 use crate::local::Local;
 use crate::local::timers::TICK_MS;
 use crate::node::Node;
+use crate::polling::calls;
 use crate::websocket::deflate::DeflateConfig;
 use flush_tick::{FlushTick, Work};
 use std::net::TcpListener;
@@ -77,6 +78,9 @@ pub struct WorkerConfig {
 /// How long a worker that stops waits for HTTP requests that are under way: longer than a publication may take by default.
 const REQUESTS_STOP_TIMEOUT: Duration = Duration::from_secs(4);
 
+/// How long it waits for polls that came here for sessions elsewhere: these let them go when the node begins to stop.
+const POLLS_STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// What a worker is started with.
 pub struct Start {
     /// Which one it is.
@@ -119,6 +123,7 @@ async fn run(start: Start) {
     };
     accepting.abort();
     steady::stop(&local, code).await;
+    calls::idle(&local, POLLS_STOP_TIMEOUT).await;
     // What backends have asked is answered: their requests run on this thread.
     if let Some(api) = &local.node.api
         && timeout(REQUESTS_STOP_TIMEOUT, api.idle()).await.is_err()
