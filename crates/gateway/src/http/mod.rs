@@ -44,6 +44,7 @@ use refusal::refuse;
 use std::cell::{Cell, OnceCell};
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -214,21 +215,31 @@ where
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
-    // Ends with the upgrade, so it bounds only HTTP: a peer that keeps asking, or does not read the answers.
+    if spoke(&visit, connection.as_mut()).await {
+        return;
+    }
+    // What has been asked is answered; after that the stream ends, unless that has made a connection of it.
+    connection.as_mut().graceful_shutdown();
+    visit.extend(LAST_ANSWER_TIMEOUT);
+    spoke(&visit, connection).await;
+}
+
+/// Serves a stream; false when it has spoken HTTP for as long as it may. An upgrade ends it, so only HTTP is bounded: a peer
+/// that keeps asking, or does not read the answers.
+async fn spoke(visit: &Visit, mut connection: Pin<&mut impl Future<Output = hyper::Result<()>>>) -> bool {
     while visit.streams.get().is_some() || visit.deadline.get() > Instant::now() {
         let has_become = visit.streams.get().is_some();
         tokio::select! {
-            ended = &mut connection => return told(ended),
+            ended = connection.as_mut() => {
+                told(ended);
+                return true;
+            }
             // It may have been extended meanwhile, by a poll that is held.
             () = sleep_until(visit.deadline.get()), if !has_become => {}
-            () = visit.is_over() => return,
+            () = visit.is_over() => return true,
         }
     }
-    // What has been asked is answered; after that the stream ends.
-    connection.as_mut().graceful_shutdown();
-    if let Ok(ended) = timeout(LAST_ANSWER_TIMEOUT, connection).await {
-        told(ended);
-    }
+    false
 }
 
 /// What a stranger's HTTP can do wrong has been answered by hyper; there is nobody else to tell.
