@@ -62,7 +62,8 @@ async fn a_session_is_lost_with_its_node_and_another_one_goes_on_from_its_positi
     let from = json!({"channel": "chat", "recover": {"epoch": epoch, "offset": 1}});
     let subscribed = poller.subscribe(&cluster, &[1], &from).await;
     assert_eq!(subscribed["recovered"], true, "{subscribed}");
-    let missed: Vec<_> = subscribed["publications"].as_array().unwrap().iter().map(|p| p["data"].clone()).collect();
+    let missed: Vec<_> =
+        subscribed["publications"].as_array().expect("publications").iter().map(|p| p["data"].clone()).collect();
     assert_eq!(missed, [2, 3]);
 }
 
