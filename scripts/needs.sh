@@ -98,6 +98,20 @@ need_client_packages() {
     "$target/python/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: "${CLIENT_PACKAGES[@]}" || return 3
 }
 
+# What many run today, to be compared with, in target/bench/peers. Without npm there is less to compare with, and no failure.
+want_bench_peers() {
+    local folder=$target/bench/peers
+    if ! have npm; then
+        echo "npm is missing: ws and Socket.IO are left out (on Debian, as root: apt-get install npm)"
+        return 1
+    fi
+    mkdir -p "$folder"
+    cp -R "$root/crates/bench/references/." "$folder/"
+    (cd "$folder" && npm ci --silent --no-audit --no-fund) && return
+    echo "what npm has could not be installed: ws and Socket.IO are left out"
+    return 1
+}
+
 need_cargo_deny() {
     have cargo-deny && return
     # Unoptimised it compiles in one minute instead of several, and checks this tree in about a second all the same.

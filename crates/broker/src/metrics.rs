@@ -16,6 +16,7 @@ pub struct BrokerMetrics {
     pub(crate) queue_full: IntCounter,
     pub(crate) flight_entries: Histogram,
     pub(crate) flight_seconds: Histogram,
+    pub(crate) call_entries: Histogram,
     pub(crate) envelopes: IntCounter,
     pub(crate) undecodable: IntCounter,
     pub(crate) duplicates: IntCounter,
@@ -48,6 +49,7 @@ impl BrokerMetrics {
             queue_full: counter("broker_queue_full_total", "Publications refused because too many were waiting")?,
             flight_entries: register(registry, flight_entries()?)?,
             flight_seconds: register(registry, flight_seconds()?)?,
+            call_entries: register(registry, call_entries()?)?,
             envelopes: counter("broker_envelopes_total", "Envelopes received from the broker")?,
             undecodable: counter("broker_undecodable_total", "Received or logged bytes that no build here can read")?,
             duplicates: counter("broker_duplicates_total", "Publications dropped because they had been delivered")?,
@@ -99,10 +101,16 @@ fn register_probe_age(registry: &Registry, probe: &Arc<Mutex<Instant>>) -> prome
 }
 
 fn flight_entries() -> prometheus::Result<Histogram> {
+    entries("broker_flight_publications", "Publications in one write to Redis")
+}
+
+fn call_entries() -> prometheus::Result<Histogram> {
+    entries("broker_call_publications", "Publications in one call of those: of one channel and retention")
+}
+
+fn entries(name: &str, help: &str) -> prometheus::Result<Histogram> {
     let buckets = vec![1.0, 4.0, 16.0, 64.0, 256.0, 1024.0];
-    Histogram::with_opts(
-        HistogramOpts::new("broker_flight_publications", "Publications in one write to Redis").buckets(buckets),
-    )
+    Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))
 }
 
 fn flight_seconds() -> prometheus::Result<Histogram> {

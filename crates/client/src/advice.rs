@@ -17,6 +17,8 @@ pub(crate) struct Ended {
     pub(crate) advice: Advice,
     /// How long to wait, where the gateway has said so.
     pub(crate) after: Option<Duration>,
+    /// Whether there was somebody at the other end at all.
+    pub(crate) is_reached: bool,
 }
 
 /// What to do after an end.
@@ -36,18 +38,23 @@ impl Ended {
     /// A close frame.
     pub(crate) fn closed(code: u16, reason: &str) -> Self {
         let reason = if reason.is_empty() { format!("close code {code}") } else { reason.to_owned() };
-        Self { code: Some(code), reason, advice: advice(code), after: None }
+        Self { code: Some(code), reason, advice: advice(code), after: None, is_reached: true }
     }
 
     /// The network or the node was lost, or what it said made no sense.
     pub(crate) fn lost(reason: impl Into<String>) -> Self {
-        Self { code: None, reason: reason.into(), advice: Advice::Backoff, after: None }
+        Self { code: None, reason: reason.into(), advice: Advice::Backoff, after: None, is_reached: true }
+    }
+
+    /// There was no stream of bytes to the node.
+    pub(crate) fn unreachable(reason: impl Into<String>) -> Self {
+        Self { is_reached: false, ..Self::lost(reason) }
     }
 
     /// No attempt with this token can succeed.
     pub(crate) fn unusable_token(reason: &str) -> Self {
         let code = Some(CloseCode::Unauthenticated.code());
-        Self { code, reason: reason.to_owned(), advice: Advice::Never, after: None }
+        Self { code, reason: reason.to_owned(), advice: Advice::Never, after: None, is_reached: true }
     }
 
     /// A handshake that was answered with something else than a connection. `retry_after` is in seconds.
@@ -60,13 +67,13 @@ impl Ended {
             _ => (None, Advice::Backoff),
         };
         let after = retry_after.map(|seconds| Duration::from_secs(seconds).min(WAIT_MAX));
-        Self { code, reason, advice, after }
+        Self { code, reason, advice, after, is_reached: true }
     }
 
     /// The application wants no more.
     pub(crate) fn by_application() -> Self {
         let (code, reason) = (Some(CloseCode::Normal.code()), "closed by this client".to_owned());
-        Self { code, reason, advice: Advice::Never, after: None }
+        Self { code, reason, advice: Advice::Never, after: None, is_reached: true }
     }
 }
 

@@ -4,6 +4,7 @@ use crate::address::{Address, Addresses};
 use crate::backoff::{Backoff, after};
 use crate::config::Config;
 use crate::driver::{Desk, Driver};
+use crate::fallback::Fallback;
 use crate::order::{Leaving, Order};
 use crate::request::{HistoryOptions, PublishOptions, Published, json, name};
 use crate::session::{Answer, Ids, Limits, Outbound, Question, Session, Wanted};
@@ -56,6 +57,7 @@ impl Client {
             config: config.clone(),
             addresses: Addresses::new(addresses, &mut random),
             backoff: Backoff::new(config.backoff_first, config.backoff_ceiling, random),
+            fallback: Fallback::new(config.may_poll),
             state: told,
             counters: counters.clone(),
             desk: Desk { orders: taken, leaving: leaving.clone(), session },

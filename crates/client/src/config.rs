@@ -22,6 +22,8 @@ pub struct Config {
     pub token: Option<Token>,
     /// How bytes get there.
     pub transport: Transport,
+    /// Where no WebSocket can be opened, as behind some proxies, the same is spoken by long polling, until one can.
+    pub may_poll: bool,
     /// For opening a connection, up to the gateway's `welcome`; also for getting a token.
     pub connect_timeout: Duration,
     /// For the answer to a command other than `publish`, and for the socket to take what is written.
@@ -47,6 +49,7 @@ impl Config {
             urls: urls.into_iter().map(Into::into).collect(),
             token: None,
             transport: Transport::tcp(),
+            may_poll: true,
             connect_timeout: Duration::from_secs(10),
             command_timeout: Duration::from_secs(10),
             publish_timeout: Duration::from_secs(30),

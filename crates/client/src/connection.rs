@@ -1,24 +1,24 @@
-//! One WebSocket from its opening to its end: frames in and out, each with its deadline, and the watch over silence.
+//! One connection from its opening to its end: frames in and out, each with its deadline, and the watch over silence.
 
 use crate::advice::Ended;
 use crate::backoff::after;
 use crate::config::Config;
-use crate::transport::Wire;
+use crate::fallback::Way;
+use crate::line::Line;
+use crate::polls::Polls;
 use crate::wire::{Incoming, Push, Welcome, decode};
 use crate::{Address, Token};
-use futures_util::{Sink, Stream, StreamExt};
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 const SUBPROTOCOL: HeaderValue = HeaderValue::from_static("gateway.v1.json");
 
@@ -33,7 +33,7 @@ const PING_INTERVAL_MAX_MS: u64 = 3_600_000;
 
 /// One connection that has been welcomed.
 pub(crate) struct Connection {
-    socket: WebSocketStream<Box<dyn Wire>>,
+    line: Line,
     outgoing: VecDeque<String>,
     /// When the socket must have taken something of what is written; nothing is unwritten if there is none.
     write_due: Option<Instant>,
@@ -56,28 +56,27 @@ pub(crate) enum Step {
 }
 
 /// Opens a connection, up to the gateway's welcome.
-pub(crate) async fn open(address: Address, config: &Config) -> Result<(Connection, Welcome), Ended> {
-    let opening = Box::pin(open_in_time(address, config));
+pub(crate) async fn open(address: Address, way: Way, config: &Config) -> Result<(Connection, Welcome), Ended> {
+    let opening = Box::pin(open_in_time(address, way, config));
     timeout(config.connect_timeout, opening).await.unwrap_or_else(|_| Err(Ended::lost("not connected in time")))
 }
 
-async fn open_in_time(address: Address, config: &Config) -> Result<(Connection, Welcome), Ended> {
+async fn open_in_time(address: Address, way: Way, config: &Config) -> Result<(Connection, Welcome), Ended> {
     let token = match config.token.as_ref().map(Token::get) {
-        Some(token) => Some(token.await.map_err(|error| Ended::lost(format!("no token: {error}")))?),
+        Some(token) => Some(token.await.map_err(|error| Ended::unreachable(format!("no token: {error}")))?),
         None => None,
     };
-    let request = request(&address, token.as_deref())?;
-    let stream = config.transport.connect(address).await.map_err(|error| Ended::lost(error.to_string()))?;
-    // tungstenite fills its read buffer with zeros before each read: 16 KiB, not the default 128.
-    let limits = WebSocketConfig::default()
-        .read_buffer_size(16 * 1024)
-        .write_buffer_size(16 * 1024)
-        .max_message_size(Some(config.max_message_bytes))
-        .max_frame_size(Some(config.max_message_bytes));
-    let (mut socket, _) = client_async_with_config(request, stream, Some(limits)).await.map_err(refused)?;
-    let welcome = welcome(&mut socket).await?;
+    let token = token.as_deref();
+    let mut line = match way {
+        Way::WebSocket => web_socket(address, token, config).await?,
+        Way::Polls => Line::Polls(Box::new(Polls::open(&address, token, config).await?)),
+    };
+    let welcome = welcome(&mut line).await?;
+    if let (Line::Polls(polls), Ok(max)) = (&mut line, usize::try_from(welcome.max_message_bytes)) {
+        polls.set_max_body_bytes(max);
+    }
     let connection = Connection {
-        socket,
+        line,
         outgoing: VecDeque::new(),
         write_due: None,
         write_timeout: config.command_timeout,
@@ -86,6 +85,19 @@ async fn open_in_time(address: Address, config: &Config) -> Result<(Connection, 
         is_read: true,
     };
     Ok((connection, welcome))
+}
+
+async fn web_socket(address: Address, token: Option<&str>, config: &Config) -> Result<Line, Ended> {
+    let request = request(&address, token)?;
+    let stream = config.transport.connect(address).await.map_err(|error| Ended::unreachable(error.to_string()))?;
+    // tungstenite fills its read buffer with zeros before each read: 16 KiB, not the default 128.
+    let limits = WebSocketConfig::default()
+        .read_buffer_size(16 * 1024)
+        .write_buffer_size(16 * 1024)
+        .max_message_size(Some(config.max_message_bytes))
+        .max_frame_size(Some(config.max_message_bytes));
+    let (socket, _) = client_async_with_config(request, stream, Some(limits)).await.map_err(refused)?;
+    Ok(Line::Socket(Box::new(socket)))
 }
 
 fn request(address: &Address, token: Option<&str>) -> Result<Request, Ended> {
@@ -117,10 +129,9 @@ fn quiet(ping_interval_ms: u64) -> Duration {
     Duration::from_millis(interval_ms.min(PING_INTERVAL_MAX_MS)) * 5 / 2
 }
 
-async fn welcome(socket: &mut WebSocketStream<Box<dyn Wire>>) -> Result<Welcome, Ended> {
+async fn welcome(line: &mut Line) -> Result<Welcome, Ended> {
     loop {
-        let message = socket.next().await;
-        match read(message) {
+        match read(line.next().await) {
             Step::Incoming(Incoming::Push(Push::Welcome(welcome))) => return Ok(welcome),
             Step::Incoming(_) | Step::Nothing => {}
             Step::Ended(ended) => return Err(ended),
@@ -195,26 +206,26 @@ impl Connection {
         if !may_read {
             return Poll::Pending;
         }
-        let message = ready!(Pin::new(&mut self.socket).poll_next(cx));
+        let message = ready!(self.line.poll_next(cx));
         self.heard_at = Instant::now();
         Poll::Ready(read(message))
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
-            ready!(Pin::new(&mut self.socket).poll_ready(cx))?;
+            ready!(self.line.poll_ready(cx))?;
             let Some(frame) = self.outgoing.pop_front() else { break };
-            Pin::new(&mut self.socket).start_send(Message::text(frame))?;
+            self.line.start_send(frame)?;
             self.write_due = Some(after(Instant::now(), self.write_timeout));
         }
-        ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+        ready!(self.line.poll_flush(cx))?;
         self.write_due = None;
         Poll::Ready(Ok(()))
     }
 
     /// Lets the answer to the gateway's close out, if the network takes it.
     pub(crate) async fn let_go(mut self) {
-        let flushed = std::future::poll_fn(|cx| Pin::new(&mut self.socket).poll_flush(cx));
+        let flushed = std::future::poll_fn(|cx| self.line.poll_flush(cx));
         let _ = timeout(GOODBYE, flushed).await;
     }
 
@@ -222,12 +233,7 @@ impl Connection {
     pub(crate) async fn close(mut self) {
         let goodbye = async {
             std::future::poll_fn(|cx| self.poll_write(cx)).await?;
-            let frame = CloseFrame { code: 1000.into(), reason: "".into() };
-            self.socket.close(Some(frame)).await?;
-            while let Some(message) = self.socket.next().await {
-                message?;
-            }
-            Ok::<(), Error>(())
+            self.line.close().await
         };
         match timeout(GOODBYE, goodbye).await {
             Ok(Ok(())) => {}

@@ -5,11 +5,12 @@ use crate::advice::{Advice, Ended};
 use crate::backoff::{Backoff, after};
 use crate::config::{Config, TokenError};
 use crate::connection::{Connection, Step, open};
+use crate::fallback::{Fallback, Opening, Upgrade, Way};
 use crate::order::{Leaving, Order};
 use crate::session::{Link, Notice, Room, Session, Stream};
 use crate::stats::{Counters, count};
 use crate::wire::Welcome;
-use crate::{State, Token};
+use crate::{Address, State, Token};
 use futures_util::future::BoxFuture;
 use std::future::Future;
 use std::pin::pin;
@@ -24,6 +25,7 @@ pub(crate) struct Driver {
     pub(crate) config: Arc<Config>,
     pub(crate) addresses: Addresses,
     pub(crate) backoff: Backoff,
+    pub(crate) fallback: Fallback,
     pub(crate) state: watch::Sender<State>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) desk: Desk,
@@ -80,50 +82,87 @@ impl Driver {
     async fn attempt(&mut self) -> Ended {
         let Some(address) = self.addresses.current() else { return Ended::lost("there is no address") };
         self.state.send_replace(State::Connecting);
-        tracing::debug!(%address, "connecting");
-        let config = self.config.clone();
-        let opened = self.desk.serve_during(async { open(address, &config).await }).await;
-        match opened {
-            Some(Ok((connection, welcome))) => self.stay(connection, welcome).await,
-            Some(Err(ended)) => ended,
-            None => Ended::by_application(),
+        let way = self.fallback.way();
+        tracing::debug!(%address, ?way, "connecting");
+        let opening = opening(address.clone(), way, self.config.clone());
+        let (mut way, mut opened) = match self.desk.serve_during(opening).await {
+            Some(Ok(opened)) => (way, opened),
+            Some(Err(ended)) => {
+                self.fallback.failed(way, &ended);
+                return ended;
+            }
+            None => return Ended::by_application(),
+        };
+        loop {
+            match self.stay(opened, way, &address).await {
+                Stayed::Ended(ended) => return ended,
+                Stayed::Upgraded(better) => {
+                    self.desk.session.disconnect();
+                    (way, opened) = (Way::WebSocket, *better);
+                }
+            }
         }
     }
 
     /// A connection that has been welcomed.
-    async fn stay(&mut self, mut connection: Connection, welcome: Welcome) -> Ended {
+    async fn stay(&mut self, opened: (Connection, Welcome), way: Way, address: &Address) -> Stayed {
+        let (mut connection, welcome) = opened;
+        self.fallback.opened(way);
+        let polls = way == Way::Polls;
         let welcomed_at = Instant::now();
         count(&self.counters.connections);
         let Welcome { client, node, max_message_bytes, .. } = welcome;
         tracing::debug!(client, node, "connected");
-        self.state.send_replace(State::Connected { node, client });
+        self.state.send_replace(State::Connected { node, client, polls });
         // A gateway that names no limit has none.
         let max_message_bytes = usize::try_from(max_message_bytes).ok().filter(|max| *max > 0).unwrap_or(usize::MAX);
         self.desk.session.connect(Link { max_message_bytes }, welcomed_at);
         let mut told = None;
-        let ended = self.converse(&mut connection, &mut told).await;
+        let mut upgrade = if polls { Upgrade::At(self.fallback.retry_at(welcomed_at)) } else { Upgrade::None };
+        let ended = self.converse(&mut connection, &mut told, &mut upgrade, address).await;
         self.backoff.lasted(welcomed_at.elapsed());
         let ended = match ended {
             Converse::Ended(ended) => ended,
+            Converse::Upgraded(better) => {
+                // Within a second, while the application is served on the WebSocket.
+                tokio::spawn(connection.close());
+                return Stayed::Upgraded(better);
+            }
             Converse::Close => {
                 connection.send(self.desk.session.take_frames());
                 connection.close().await;
-                return Ended::by_application();
+                return Stayed::Ended(Ended::by_application());
             }
         };
+        match self.desk.serve_during(upgrade.instead()).await {
+            Some(Some(better)) => return Stayed::Upgraded(Box::new(better)),
+            Some(None) => {}
+            None => return Stayed::Ended(Ended::by_application()),
+        }
         // Where nothing was said there is nobody to answer.
         if ended.code.is_some() && self.desk.serve_during(connection.let_go()).await.is_none() {
-            return Ended::by_application();
+            return Stayed::Ended(Ended::by_application());
         }
-        Ended { after: told.or(ended.after), ..ended }
+        Stayed::Ended(Ended { after: told.or(ended.after), ..ended })
     }
 
-    async fn converse(&mut self, connection: &mut Connection, told: &mut Option<Duration>) -> Converse {
+    async fn converse(
+        &mut self,
+        connection: &mut Connection,
+        told: &mut Option<Duration>,
+        upgrade: &mut Upgrade,
+        address: &Address,
+    ) -> Converse {
         let mut refresh: Option<Refresh> = None;
         loop {
             connection.send(self.desk.session.take_frames());
             let may_read = self.desk.session.may_read();
+            if let Some(better) = upgrade.take(self.desk.session.is_settled()) {
+                return Converse::Upgraded(Box::new(better));
+            }
+            let try_again = || opening(address.clone(), Way::WebSocket, self.config.clone());
             tokio::select! {
+                () = upgrade.step(&mut self.fallback, try_again) => {}
                 step = connection.step(may_read) => match step {
                     Step::Nothing => {}
                     Step::Ended(ended) => return Converse::Ended(ended),
@@ -194,7 +233,20 @@ impl Driver {
 /// How a conversation came to its end.
 enum Converse {
     Ended(Ended),
+    /// There is a WebSocket now.
+    Upgraded(Box<(Connection, Welcome)>),
     Close,
+}
+
+/// How a connection came to its end.
+enum Stayed {
+    Ended(Ended),
+    /// It was given up for a WebSocket.
+    Upgraded(Box<(Connection, Welcome)>),
+}
+
+fn opening(address: Address, way: Way, config: Arc<Config>) -> Opening {
+    Box::pin(async move { open(address, way, &config).await })
 }
 
 async fn next_token(refresh: &mut Option<Refresh>) -> Option<Result<String, TokenError>> {

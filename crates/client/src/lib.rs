@@ -22,7 +22,8 @@
 //!
 //! A [`Subscription`] outlives connections: it goes on from the last position that was handed on, drops what comes twice,
 //! and says with one [`Event::Gap`] where the gateway no longer has what was missed. [`Client::state`] tells what becomes
-//! of the connection; the close codes of the gateway decide whether and when the client comes back.
+//! of the connection; the close codes of the gateway decide whether and when the client comes back. Where no WebSocket can
+//! be opened, as behind some proxies, it speaks the same by long polling, until one can ([`Config::may_poll`]).
 
 mod address;
 mod advice;
@@ -33,7 +34,10 @@ mod connection;
 mod driver;
 mod error;
 mod event;
+mod fallback;
+mod line;
 mod order;
+mod polls;
 mod request;
 mod retained;
 mod session;

@@ -14,6 +14,8 @@ pub enum State {
         node: String,
         /// The id of this connection, which others may send to.
         client: String,
+        /// Whether that is by long polling, since no WebSocket could be opened.
+        polls: bool,
     },
     /// There is no connection until the next attempt.
     Waiting {
@@ -49,7 +51,9 @@ impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connecting => f.write_str("connecting"),
-            Self::Connected { node, client } => write!(f, "connected to {node} as {client}"),
+            Self::Connected { node, client, polls } => {
+                write!(f, "connected to {node} as {client}{}", if *polls { ", by polling" } else { "" })
+            }
             Self::Waiting { reason, .. } => write!(f, "waiting: {reason}"),
             Self::Closed { reason, .. } => write!(f, "closed: {reason}"),
         }

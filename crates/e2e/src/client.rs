@@ -36,6 +36,10 @@ pub struct Client {
     next_id: u64,
     /// Came while something else was waited for.
     aside: VecDeque<Value>,
+    /// Whether every message is an array, as this client has asked, and what is left of the last one.
+    gets_arrays: bool,
+    of_array: VecDeque<Value>,
+    messages: usize,
     recent: VecDeque<String>,
 }
 
@@ -48,12 +52,18 @@ enum Next {
 
 impl Client {
     pub(crate) fn new(stream: Stream, subprotocol: Option<String>) -> Self {
-        let (aside, recent) = (VecDeque::new(), VecDeque::new());
-        Self { stream, subprotocol, welcome: Value::Null, next_id: 1, aside, recent }
+        let (aside, of_array, recent) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
+        let (gets_arrays, messages, welcome) = (false, 0, Value::Null);
+        Self { stream, subprotocol, welcome, next_id: 1, aside, gets_arrays, of_array, messages, recent }
     }
 
     pub(crate) async fn await_welcome(&mut self) {
-        let first = self.next().await;
+        let mut first = self.next().await;
+        if let Some(array) = first.as_array_mut() {
+            self.gets_arrays = true;
+            self.of_array = std::mem::take(array).into();
+            first = self.next().await;
+        }
         assert_eq!(first["type"], "welcome", "the first message is {first}");
         self.welcome = first;
     }
@@ -66,6 +76,11 @@ impl Client {
     /// Its connection id.
     pub fn id(&self) -> &str {
         self.welcome["client"].as_str().expect("a connection id in the welcome")
+    }
+
+    /// How many messages it has read, arrays or not.
+    pub fn messages(&self) -> usize {
+        self.messages
     }
 
     /// The subprotocol that was selected.
@@ -274,14 +289,23 @@ impl Client {
     }
 
     async fn read(&mut self, wanted: &str) -> Value {
+        if let Some(value) = self.of_array.pop_front() {
+            return value;
+        }
         let next = self.take(PATIENCE).await;
-        match next {
+        let mut value = match next {
             Next::Message(Message::Text(text)) if !self.is_packed() => self.parse(&text),
             Next::Message(Message::Binary(bytes)) if self.is_packed() => self.parse_packed(&bytes),
             next => {
                 panic!("instead of {wanted} came {}; lately {:?}, kept {:?}", next.describe(), self.recent, self.aside)
             }
+        };
+        self.messages += 1;
+        if self.gets_arrays {
+            self.of_array = std::mem::take(value.as_array_mut().expect("an array")).into();
+            value = self.of_array.pop_front().expect("an array of something");
         }
+        value
     }
 
     fn parse_packed(&mut self, bytes: &[u8]) -> Value {

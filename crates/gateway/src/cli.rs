@@ -1,6 +1,7 @@
 //! The command line: what there is, and the small commands that need no node.
 
 pub(crate) mod dev_cert;
+pub(crate) mod output;
 pub(crate) mod remote;
 
 use clap::{Parser, Subcommand};
@@ -188,16 +189,14 @@ pub(crate) struct AdminPort {
 
 /// Tells that the configuration holds, and what is open in it; for production, whether it may.
 pub(crate) fn check(config: &Config, production: bool) -> ExitCode {
-    println!("the configuration holds");
+    let holds = "the configuration holds\n";
     if production || config.production {
         let findings = audit(config);
-        print!("\n{}", checklist(&findings));
-        return ExitCode::from(u8::from(findings.iter().any(Finding::is_failure)));
+        let code = ExitCode::from(u8::from(findings.iter().any(Finding::is_failure)));
+        return output::say(&format!("{holds}\n{}", checklist(&findings)), code);
     }
-    for line in openings(config) {
-        println!("note: {line}");
-    }
-    ExitCode::SUCCESS
+    let notes: String = openings(config).iter().map(|line| format!("note: {line}\n")).collect();
+    output::say(&format!("{holds}{notes}"), ExitCode::SUCCESS)
 }
 
 /// What keeps a node from starting: with `production`, whatever is wrong for it.
@@ -206,32 +205,38 @@ pub(crate) fn unfit(config: &Config) -> Option<ExitCode> {
     if !config.production || findings.is_empty() {
         return None;
     }
-    eprint!("this node is not fit for production, and does not start (production = true):\n{}", checklist(&findings));
+    let list = checklist(&findings);
+    output::complain(&format!("this node is not fit for production, and does not start (production = true):\n{list}"));
     Some(ExitCode::from(EXIT_USAGE))
 }
 
 /// Prints every setting, in a form that `--config` takes.
 pub(crate) fn print(config: &Config) -> ExitCode {
-    println!("# Every setting of the gateway, its variable, and its value. Give this file by --config.");
-    println!("# Variables are stronger than the file, --set is stronger than both.");
+    output::say(&printed(config), ExitCode::SUCCESS)
+}
+
+fn printed(config: &Config) -> String {
+    let mut lines = vec![
+        "# Every setting of the gateway, its variable, and its value. Give this file by --config.".to_owned(),
+        "# Variables are stronger than the file, --set is stronger than both.".to_owned(),
+    ];
     for known in &config.known {
-        println!("\n# {} ({}; default: {})", known.doc, variable(known.key), or_none(&known.default));
+        lines.push(format!("\n# {} ({}; default: {})", known.doc, variable(known.key), or_none(&known.default)));
         if known.is_secret {
-            println!("# {} = …, which is never printed", known.key);
+            lines.push(format!("# {} = …, which is never printed", known.key));
             continue;
         }
         let hash = if known.value.is_empty() { "# " } else { "" };
-        println!("{hash}{} = {}", known.key, quoted(&known.value));
+        lines.push(format!("{hash}{} = {}", known.key, quoted(&known.value)));
     }
-    println!("{NAMESPACES}");
-    for namespace in config.policy.namespaces() {
-        println!("\n{namespace}");
-    }
-    println!("{API_KEYS}");
+    lines.push(NAMESPACES.to_owned());
+    lines.extend(config.policy.namespaces().iter().map(|namespace| format!("\n{namespace}")));
+    lines.push(API_KEYS.to_owned());
     for key in config.api.keys.iter().filter(|key| key.name != "api.key") {
-        println!("# [[api_key]] name = {:?}, scopes = {}, and a key, which is never printed", key.name, key.scopes);
+        let (name, scopes) = (&key.name, key.scopes);
+        lines.push(format!("# [[api_key]] name = {name:?}, scopes = {scopes}, and a key, which is never printed"));
     }
-    ExitCode::SUCCESS
+    lines.join("\n") + "\n"
 }
 
 /// Namespaces are tables, which have no variables.
@@ -277,17 +282,14 @@ fn or_none(text: &str) -> &str {
 pub(crate) fn token(config: &Config, wish: Wish) -> ExitCode {
     let auth = &config.auth;
     let Some(secret) = &auth.hmac_secret else {
-        eprintln!("there is no secret to sign with: set auth.hmac_secret (GW_AUTH__HMAC_SECRET)");
+        output::complain("there is no secret to sign with: set auth.hmac_secret (GW_AUTH__HMAC_SECRET)");
         return ExitCode::from(EXIT_USAGE);
     };
     let wish = Wish { audience: auth.audience.clone(), issuer: auth.issuer.clone(), ..wish };
     match mint(secret, wish) {
-        Ok(token) => {
-            println!("{token}");
-            ExitCode::SUCCESS
-        }
+        Ok(token) => output::say(&format!("{token}\n"), ExitCode::SUCCESS),
         Err(error) => {
-            eprintln!("{error}");
+            output::complain(&error);
             ExitCode::FAILURE
         }
     }
@@ -329,7 +331,7 @@ pub(crate) fn announce(running: &Running) {
     if config.log.json {
         lines.iter().for_each(|line| tracing::info!("{}", line.trim()));
     } else {
-        lines.iter().for_each(|line| println!("{line}"));
+        lines.iter().for_each(|line| output::mention(line));
     }
 }
 

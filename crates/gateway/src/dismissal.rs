@@ -137,7 +137,11 @@ fn checked(target: Target, now: SystemTime) -> Result<Target, Undone> {
     })
 }
 
-fn name(text: Text, what: &str) -> Result<Text, Undone> {
+/// A name as it may be.
+///
+/// # Errors
+/// When it is longer than any is, or empty.
+pub fn name(text: Text, what: &str) -> Result<Text, Undone> {
     if text.is_empty() || text.len() > NAME_MAX_BYTES {
         return Err(Undone::Invalid(format!("{what} is 1 to {NAME_MAX_BYTES} bytes long")));
     }

@@ -8,7 +8,7 @@ use protocol::{Channel, CloseCode, Position};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 /// Numbers a worker's requests to be delivered a channel, so that the answer to an old one is not taken for the new.
 pub type Ticket = u64;
@@ -133,11 +133,22 @@ struct Queue {
     mail: Mail,
     deliveries: usize,
     bytes: usize,
+    /// There is something that must not wait for a tick.
+    is_urgent: bool,
 }
 
 impl Queue {
     fn is_full(&self, config: &InboxConfig, bytes: usize) -> bool {
         self.deliveries >= config.max_deliveries || self.bytes + bytes > config.max_bytes
+    }
+
+    /// Waiting for a tick must not make it overflow.
+    fn is_half_full(&self, config: &InboxConfig) -> bool {
+        self.deliveries >= config.max_deliveries / 2 || self.bytes > config.max_bytes / 2
+    }
+
+    fn is_empty(&self) -> bool {
+        self.mail.items.is_empty() && self.mail.overflows.is_empty()
     }
 }
 
@@ -149,8 +160,9 @@ impl Inbox {
 
     /// Puts in what must not be lost: a few items a channel, and the answers to orders, which their senders bound.
     pub fn put(&self, item: Item) {
-        self.lock().mail.items.push_back(item);
-        self.arrived.notify_one();
+        let mut queue = self.lock();
+        queue.mail.items.push_back(item);
+        self.arrived(queue, true);
     }
 
     /// Puts in a delivery; false if the mailbox is full and the channel now has an overflow to be told.
@@ -169,8 +181,8 @@ impl Inbox {
             let overflow = overflow.or_insert(Overflow { range: None, position: None });
             widen(overflow, delivery);
         }
-        drop(queue);
-        self.arrived.notify_one();
+        let is_urgent = !taken || queue.is_half_full(&self.config);
+        self.arrived(queue, is_urgent);
         taken
     }
 
@@ -184,7 +196,9 @@ impl Inbox {
             | Order::Response { .. }
             | Order::Disconnect { .. }
             | Order::Revoked
-            | Order::Prove { .. } => 0,
+            | Order::Prove { .. }
+            | Order::Locate { .. }
+            | Order::Located { .. } => 0,
         };
         let mut queue = self.lock();
         if queue.is_full(&self.config, bytes) {
@@ -193,18 +207,38 @@ impl Inbox {
         queue.deliveries += 1;
         queue.bytes += bytes;
         queue.mail.items.push_back(Item::Order(Box::new(order)));
-        drop(queue);
-        self.arrived.notify_one();
+        self.arrived(queue, true);
         true
     }
 
-    /// Waits until there is something, and takes all of it.
-    pub async fn take(&self) -> Mail {
+    /// Wakes the worker if that changes anything for it: not for each of many deliveries.
+    fn arrived(&self, mut queue: MutexGuard<'_, Queue>, is_urgent: bool) {
+        let is_first = queue.mail.items.len() <= 1;
+        let wakes = is_first || (is_urgent && !queue.is_urgent);
+        queue.is_urgent |= is_urgent;
+        drop(queue);
+        if wakes {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Waits until there is something, and takes all of it. Deliveries alone are not taken before `not_before`, so that
+    /// those which come until then leave with them.
+    pub async fn take(&self, not_before: Instant) -> Mail {
         loop {
-            self.arrived.notified().await;
-            let mut queue = self.lock();
-            if !queue.mail.items.is_empty() || !queue.mail.overflows.is_empty() {
-                return std::mem::take(&mut *queue).mail;
+            let is_empty = {
+                let mut queue = self.lock();
+                let is_due = queue.is_urgent || Instant::now() >= not_before;
+                if !queue.is_empty() && is_due {
+                    return std::mem::take(&mut *queue).mail;
+                }
+                queue.is_empty()
+            };
+            if is_empty {
+                self.arrived.notified().await;
+            } else {
+                // Whether it was the time or something urgent is seen above.
+                let _ = timeout_at(not_before, self.arrived.notified()).await;
             }
         }
     }
@@ -247,6 +281,7 @@ fn widen(overflow: &mut Overflow, delivery: &Delivery) {
 mod tests {
     use super::*;
     use protocol::{Payload, Publication};
+    use std::time::Duration;
 
     fn publications(channel: &Channel, offsets: std::ops::RangeInclusive<u64>) -> Arc<Delivery> {
         let publications = offsets
@@ -272,11 +307,70 @@ mod tests {
         assert!(!inbox.deliver(&a, &publications(&a, 3..=3)));
         assert!(!inbox.deliver(&a, &publications(&a, 4..=6)));
         assert!(!inbox.deliver(&b, &publications(&b, 1..=1)));
-        let mail = inbox.take().await;
+        let mail = inbox.take(Instant::now()).await;
         assert_eq!(mail.items.len(), 1);
         let position = |offset| Some(Position { epoch: "e".into(), offset });
         assert_eq!(mail.overflows[&a], Overflow { range: Some((3, 6)), position: position(6) });
         assert_eq!(mail.overflows[&b], Overflow { range: Some((1, 1)), position: position(1) });
         assert!(inbox.deliver(&a, &publications(&a, 7..=7)), "an emptied mailbox takes deliveries again");
+    }
+
+    /// How long taking takes, and how much is taken.
+    async fn taken(inbox: &Inbox, not_before: Instant) -> (Duration, usize) {
+        let began = Instant::now();
+        let items = inbox.take(not_before).await.items.len();
+        (began.elapsed(), items)
+    }
+
+    const TICK: Duration = Duration::from_millis(10);
+
+    #[tokio::test(start_paused = true)]
+    async fn deliveries_wait_for_the_tick_and_leave_together_but_do_not_once_it_is_over() {
+        let inbox = Inbox::new(InboxConfig::default());
+        let a = Channel::new("a").unwrap();
+        inbox.deliver(&a, &publications(&a, 1..=1));
+        let more = async {
+            tokio::time::sleep(TICK / 2).await;
+            inbox.deliver(&a, &publications(&a, 2..=2));
+        };
+        let ((), took) = tokio::join!(more, taken(&inbox, Instant::now() + TICK));
+        assert_eq!(took, (TICK, 2));
+        let late = Instant::now() + TICK;
+        tokio::time::sleep(2 * TICK).await;
+        inbox.deliver(&a, &publications(&a, 3..=3));
+        assert_eq!(taken(&inbox, late).await, (Duration::ZERO, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_no_delivery_ends_the_wait_and_keeps_its_place_among_them() {
+        let inbox = Inbox::new(InboxConfig::default());
+        let a = Channel::new("a").unwrap();
+        inbox.deliver(&a, &publications(&a, 1..=1));
+        let urgent = async {
+            tokio::time::sleep(TICK / 2).await;
+            inbox.put(Item::Revoked);
+            inbox.deliver(&a, &publications(&a, 2..=2));
+        };
+        let began = Instant::now();
+        let ((), mail) = tokio::join!(urgent, inbox.take(began + TICK));
+        assert_eq!(began.elapsed(), TICK / 2);
+        assert!(matches!(mail.items[0], Item::Delivery { .. }));
+        assert!(matches!(mail.items[1], Item::Revoked), "{mail:?}");
+        inbox.deliver(&a, &publications(&a, 3..=3));
+        assert_eq!(taken(&inbox, Instant::now() + TICK).await, (TICK, 1), "what is taken is urgent no more");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_never_fills_the_mailbox() {
+        let inbox = Inbox::new(InboxConfig { max_deliveries: 4, max_bytes: 1000 });
+        let a = Channel::new("a").unwrap();
+        let fill = async {
+            for offset in 1..=2 {
+                tokio::time::sleep(TICK / 10).await;
+                assert!(inbox.deliver(&a, &publications(&a, offset..=offset)));
+            }
+        };
+        let ((), took) = tokio::join!(fill, taken(&inbox, Instant::now() + TICK));
+        assert_eq!(took, (TICK / 5, 2));
     }
 }

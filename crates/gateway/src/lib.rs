@@ -42,4 +42,5 @@ pub mod socketio;
 pub mod tls;
 pub mod webhooks;
 pub mod websocket;
+pub mod whereabouts;
 pub mod worker;

@@ -66,6 +66,8 @@ pub struct Buckets {
     pub control: Bucket,
     /// Channels that nobody else of this node uses.
     pub new_channels: Bucket,
+    /// Messages that grow when they are inflated, at the rate of commands.
+    pub inflation: Bucket,
     /// Of each rule that it has met.
     pub rules: Vec<(RuleId, Bucket)>,
 }
@@ -78,7 +80,7 @@ impl Buckets {
     pub fn full(rates: &Rates, now_ms: u32) -> Self {
         let full = |rate| Bucket::full(rate, now_ms);
         let (messages, control) = (full(&rates.messages), full(&rates.control));
-        Self { messages, control, new_channels: full(&rates.new_channels), rules: Vec::new() }
+        Self { messages, control, new_channels: full(&rates.new_channels), inflation: messages, rules: Vec::new() }
     }
 
     /// Takes one of a rule's bucket, which is full when it is first asked.

@@ -4,7 +4,7 @@ mod cli;
 
 use clap::Parser;
 use cli::remote::{self, Order};
-use cli::{Cli, Command, EXIT_USAGE, Leaving};
+use cli::{Cli, Command, EXIT_USAGE, Leaving, output};
 use gateway::app::{self, MemoryCluster};
 use gateway::auth::Wish;
 use gateway::config::{Config, ConfigError, LogConfig};
@@ -81,7 +81,7 @@ fn ask_a_node(command: &Command) -> Option<ExitCode> {
 }
 
 fn misconfigured(error: &ConfigError) -> ExitCode {
-    eprintln!("{error}");
+    output::complain(&error.to_string());
     ExitCode::from(EXIT_USAGE)
 }
 
@@ -93,7 +93,7 @@ fn serve(config: Config) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("cannot start: {error}");
+            output::complain(&format!("cannot start: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -106,7 +106,7 @@ async fn run(config: Config) -> ExitCode {
     let mut running = match app::start(config, &MemoryCluster::default()).await {
         Ok(running) => running,
         Err(error) => {
-            eprintln!("the gateway cannot start: {error}");
+            output::complain(&format!("the gateway cannot start: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -177,6 +177,7 @@ fn start_log(config: &LogConfig) {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let log = log.with_ansi(std::io::stderr().is_terminal());
+    // Told of nowhere else than stderr, a log that cannot be written there would be a panic.
+    let log = log.with_ansi(std::io::stderr().is_terminal()).log_internal_errors(false);
     if config.json { log.json().init() } else { log.with_target(false).init() }
 }

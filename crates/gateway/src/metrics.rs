@@ -5,9 +5,10 @@ mod limits;
 pub use limits::{Limit, Limits};
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 use protocol::{CloseCode, ErrorCode};
+use std::time::Duration;
 
 /// Seconds, from a quarter of a millisecond to four seconds.
 const LATENCY_BUCKETS: &[f64] =
@@ -21,6 +22,13 @@ pub const SLOW_REASONS: [&str; 4] = ["bound", "budget", "stalled", "behind"];
 
 /// Whether a client could go on where it had been.
 const RECOVERY_OUTCOMES: [&str; 2] = ["recovered", "not_recovered"];
+
+/// Whether compression that was offered could be agreed upon.
+const DEFLATE_OUTCOMES: [&str; 2] = ["agreed", "declined"];
+
+/// Before and after something was done to bytes.
+const MOMENTS: [&str; 2] = ["before", "after"];
+
 /// Why streams never come to speak HTTP.
 pub const ARRIVAL_FAILURES: [&str; 6] =
     ["late", "proxy_stranger", "proxy_header", "tls_handshake", "tls_missing", "gone"];
@@ -90,6 +98,16 @@ pub struct Metrics {
     pub bytes_in: IntCounter,
     /// Bytes written to clients' sockets.
     pub bytes_out: IntCounter,
+    /// Handshakes that offered compression, by whether it was agreed upon.
+    pub deflate_handshakes: IntCounterVec,
+    /// Messages compressed: each once, however many connections it goes to.
+    pub deflated_messages: IntCounter,
+    /// Their bytes, before and after.
+    pub deflated_bytes: IntCounterVec,
+    /// Messages of clients that came compressed.
+    pub inflated_messages: IntCounter,
+    /// Their bytes, before and after.
+    pub inflated_bytes: IntCounterVec,
     /// Write calls on clients' sockets.
     pub writes: IntCounter,
     /// From a publish command to its answer.
@@ -100,6 +118,8 @@ pub struct Metrics {
     pub delivery_seconds: Histogram,
     /// How long the halves of turns take: taking mail (`take`), publishing and writing (`end`).
     pub turn_seconds: HistogramVec,
+    /// How long deliveries wait to leave with others at present, by worker.
+    pub flush_tick_seconds: GaugeVec,
     /// Bytes that wait in outboxes.
     pub outbox_bytes: IntGauge,
     /// Connections that did not keep up, by what their channels' policy made of it; closed ones count under `close`.
@@ -134,6 +154,10 @@ pub struct Metrics {
     pub api_seconds: HistogramVec,
     /// Publications of backends, by outcome (`ok` or a code).
     pub api_publications: IntCounterVec,
+    /// Polls of clients that wait for something to be answered with.
+    pub polls_waiting: IntGauge,
+    /// Nodes that did not answer where a user is.
+    pub locate_unanswered: IntCounter,
     /// Socket.IO clients that asked to go on where they had been, by outcome.
     pub session_recoveries: IntCounterVec,
     /// How often limits were reached, by limit.
@@ -196,12 +220,37 @@ impl Metrics {
             deliveries: r.counter("deliveries_total", "Publications handed to clients' sockets")?,
             bytes_in: r.counter("bytes_in_total", "Bytes read from clients")?,
             bytes_out: r.counter("bytes_out_total", "Bytes written to clients")?,
+            deflate_handshakes: r.counters_of(
+                "deflate_handshakes_total",
+                "Handshakes that offered compression",
+                "outcome",
+                &DEFLATE_OUTCOMES,
+            )?,
+            deflated_messages: r
+                .counter("deflated_messages_total", "Messages compressed, once for all whom they go to")?,
+            deflated_bytes: r.counters_of(
+                "deflated_bytes_total",
+                "Bytes of messages, before and after they were compressed",
+                "moment",
+                &MOMENTS,
+            )?,
+            inflated_messages: r.counter("inflated_messages_total", "Compressed messages of clients")?,
+            inflated_bytes: r.counters_of(
+                "inflated_bytes_total",
+                "Bytes of clients' compressed messages, before and after they were inflated",
+                "moment",
+                &MOMENTS,
+            )?,
             writes: r.counter("socket_writes_total", "Write calls on clients' sockets")?,
             publish_seconds: r.histogram("publish_seconds", "From a publish command to its answer")?,
             fanout_seconds: r.histogram("fanout_seconds", "From arrival on this node to the turn's last write")?,
             delivery_seconds: r
                 .histogram("delivery_seconds", "From the publisher's node to the turn's last write here")?,
             turn_seconds: r.histograms("turn_seconds", "How long the halves of a worker's turns take", &["half"])?,
+            flush_tick_seconds: r.put(GaugeVec::new(
+                Opts::new("flush_tick_seconds", "How long deliveries wait at present to leave with others"),
+                &["worker"],
+            )?)?,
             outbox_bytes: r.gauge("outbox_bytes", "Bytes waiting for clients that read slowly")?,
             slow_consumers: r.counters_of(
                 "slow_consumers_total",
@@ -238,6 +287,9 @@ impl Metrics {
                 &["route"],
             )?,
             api_publications: r.counters("api_publications_total", "Publications of backends", &["outcome"])?,
+            polls_waiting: r.gauge("polls_waiting", "Polls of clients that wait for an answer")?,
+            locate_unanswered: r
+                .counter("locate_unanswered_total", "Nodes that did not tell in time where a user is")?,
             session_recoveries: r.counters_of(
                 "session_recoveries_total",
                 "Socket.IO clients that asked to go on where they had been",
@@ -246,6 +298,11 @@ impl Metrics {
             )?,
             limits: Limits::new(r.counters("limits_total", "Times that a limit was reached, by limit", &["limit"])?),
         })
+    }
+
+    /// Tells how long deliveries of a worker wait at present.
+    pub fn flush_tick(&self, worker: usize, tick: Duration) {
+        self.flush_tick_seconds.with_label_values(&[&worker.to_string()]).set(tick.as_secs_f64());
     }
 
     /// Counts a stream that never came to speak HTTP.
@@ -261,6 +318,11 @@ impl Metrics {
     /// Counts a Socket.IO client that asked to go on where it had been.
     pub fn session_recovered(&self, recovered: bool) {
         self.session_recoveries.with_label_values(&[RECOVERY_OUTCOMES[usize::from(!recovered)]]).inc();
+    }
+
+    /// Counts a handshake that offered compression.
+    pub fn deflate_offered(&self, agreed: bool) {
+        self.deflate_handshakes.with_label_values(&[DEFLATE_OUTCOMES[usize::from(!agreed)]]).inc();
     }
 
     /// Counts a connection that does not keep up.

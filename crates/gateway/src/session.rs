@@ -92,6 +92,11 @@ impl Session {
         &self.subscriptions
     }
 
+    /// The channels that it has.
+    pub fn channels(&self) -> impl Iterator<Item = &Channel> {
+        self.subscriptions.iter().filter(|s| s.stage != Stage::Pending).map(|s| &s.channel)
+    }
+
     /// One subscription.
     pub fn subscription(&mut self, channel: &Channel) -> Option<&mut Subscription> {
         self.subscriptions.iter_mut().find(|s| s.channel == *channel)

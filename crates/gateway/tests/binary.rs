@@ -5,6 +5,7 @@ mod process;
 use process::{Gateway, Socket, command};
 use std::io::Write;
 use std::net::TcpListener;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -256,4 +257,53 @@ fn a_certificate_for_development_is_one_command_away_and_its_key_is_nobody_else_
     assert!(code == Some(64) && said.contains("tls.key (GW_TLS__KEY) is set but empty"), "{said}");
     let (code, said) = check(&key, &key);
     assert!(code == Some(64) && said.contains("tls.cert (GW_TLS__CERT)") && said.contains("key.pem"), "{said}");
+}
+
+/// A pipe that nobody reads, as `head` leaves it.
+fn deserted_pipe() -> Stdio {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    writer.into()
+}
+
+#[test]
+fn whoever_stops_reading_what_a_command_says_is_no_fault_of_it() {
+    for (arguments, code) in
+        [(&["print-config"][..], 0), (&["check-config"], 0), (&["check-config", "--production"], 1), (&["--help"], 0)]
+    {
+        let output = command(&[]).args(arguments).stdout(deserted_pipe()).stderr(Stdio::piped()).output().expect("ran");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*said), (Some(code), ""), "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_written_for_another_reason_is_told_and_ends_it_with_1() {
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+    let output = command(&[]).arg("print-config").stdout(full).stderr(Stdio::piped()).output().expect("ran");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot write") && !said.contains("panicked"), "{said}");
+}
+
+#[test]
+fn a_node_serves_on_and_stops_in_order_when_nobody_reads_what_it_says() {
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+    let settings = [("GW_LISTEN", "127.0.0.1:0"), ("GW_DRAIN__WINDOW", "100ms"), ("GW_PRESENCE__GRACE", "100ms")];
+    let mut child = command(&settings)
+        .env("GW_ADMIN__LISTEN", port.to_string())
+        .stdin(Stdio::null())
+        .stdout(deserted_pipe())
+        .stderr(deserted_pipe())
+        .spawn()
+        .expect("the binary");
+    let began = Instant::now();
+    let asked = || command(&[]).args(["healthcheck", "--address", &port.to_string()]).output().expect("ran");
+    while !asked().status.success() {
+        assert!(child.try_wait().expect("its status").is_none(), "it has ended");
+        assert!(began.elapsed() < Duration::from_secs(20), "it does not become ready");
+    }
+    let sent = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status();
+    assert!(sent.expect("kill").success());
+    assert_eq!(child.wait().expect("its status").code(), Some(0));
 }

@@ -255,7 +255,7 @@ pub(crate) fn byte(bytes: &mut Bytes) -> Result<u8, EnvelopeError> {
     take(bytes, 1).map(|b| b[0])
 }
 
-fn u32_be(bytes: &mut Bytes) -> Result<u32, EnvelopeError> {
+pub(crate) fn u32_be(bytes: &mut Bytes) -> Result<u32, EnvelopeError> {
     take(bytes, 4).map(|mut b| b.get_u32())
 }
 

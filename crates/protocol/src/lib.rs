@@ -15,6 +15,7 @@ pub mod outgoing;
 pub mod payload;
 pub mod publication;
 pub mod text;
+pub mod whereabouts;
 
 pub use channel::{Channel, ChannelError};
 pub use close::{CloseCode, Reconnect};

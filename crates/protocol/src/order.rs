@@ -11,6 +11,8 @@
 //! kind 5 body    = connection(8)                                have it show that it lives
 //! kind 6 body    = connection(8) ticket(8) answer_to request    for a session there, taken by another node
 //! kind 7 body    = ticket(8) response                           what is answered
+//! kind 8 body    = ticket(8) limit(2) answer_to user            where is this user
+//! kind 9 body    = ticket(8) part                               what one worker knows, as in `whereabouts`
 //! ```
 //!
 //! A node that does not know a kind passes the order over: what must not be missed stands in Redis as well.
@@ -31,6 +33,8 @@ const KIND_REVOKED: u8 = 4;
 const KIND_PROVE: u8 = 5;
 const KIND_REQUEST: u8 = 6;
 const KIND_RESPONSE: u8 = 7;
+const KIND_LOCATE: u8 = 8;
+const KIND_LOCATED: u8 = 9;
 
 const WHOM_CONNECTION: u8 = 0;
 const WHOM_USER: u8 = 1;
@@ -89,6 +93,24 @@ pub enum Order {
     Prove {
         /// Its number on the node that gets the order.
         connection: u64,
+    },
+    /// Tell which connections a user has on the node that gets the order: each of its workers answers.
+    Locate {
+        /// The sender's number for the answers.
+        ticket: u64,
+        /// How many connections it wants to know of at the most.
+        limit: u16,
+        /// The node that waits for the answers.
+        answer_to: Text,
+        /// Whose.
+        user: Text,
+    },
+    /// The answer of one worker to a `Locate`.
+    Located {
+        /// The number in the question.
+        ticket: u64,
+        /// What the worker knows; see [`crate::whereabouts`].
+        part: Bytes,
     },
 }
 
@@ -168,6 +190,13 @@ impl Order {
             }
             KIND_REVOKED => Ok(Self::Revoked),
             KIND_PROVE => Ok(Self::Prove { connection: u64_be(&mut bytes)? }),
+            KIND_LOCATE => Ok(Self::Locate {
+                ticket: u64_be(&mut bytes)?,
+                limit: u16::from_be_bytes([byte(&mut bytes)?, byte(&mut bytes)?]),
+                answer_to: short_text(&mut bytes)?,
+                user: short_text(&mut bytes)?,
+            }),
+            KIND_LOCATED => Ok(Self::Located { ticket: u64_be(&mut bytes)?, part: bytes }),
             _ => Err(EnvelopeError::Unknown("kind of order")),
         }
     }
@@ -211,6 +240,18 @@ impl Order {
                 out.put_u8(KIND_PROVE);
                 out.put_u64(*connection);
             }
+            Self::Locate { ticket, limit, answer_to, user } => {
+                out.put_u8(KIND_LOCATE);
+                out.put_u64(*ticket);
+                out.put_u16(*limit);
+                put_text(&mut out, answer_to);
+                put_text(&mut out, user);
+            }
+            Self::Located { ticket, part } => {
+                out.put_u8(KIND_LOCATED);
+                out.put_u64(*ticket);
+                out.put_slice(part);
+            }
         }
         out.freeze()
     }
@@ -244,6 +285,8 @@ mod tests {
             Order::Disconnect { whom: Whom::Channel(Channel::new("chat").unwrap()), code: CloseCode::Reset },
             Order::Revoked,
             Order::Prove { connection: 7 },
+            Order::Locate { ticket: 9, limit: 100, answer_to: "n1.a".into(), user: "ann".into() },
+            Order::Located { ticket: 9, part: Bytes::from_static(b"part") },
         ] {
             assert_eq!(Order::decode(order.encode()), Ok(order));
         }
@@ -266,6 +309,6 @@ mod tests {
     fn an_order_cut_short_or_from_the_future_is_an_error() {
         assert_eq!(Order::decode(Bytes::from_static(&[1, 2, 0])), Err(EnvelopeError::Short));
         assert_eq!(Order::decode(Bytes::from_static(&[9, 2, 0])), Err(EnvelopeError::Version(9)));
-        assert_eq!(Order::decode(Bytes::from_static(&[1, 9])), Err(EnvelopeError::Unknown("kind of order")));
+        assert_eq!(Order::decode(Bytes::from_static(&[1, 99])), Err(EnvelopeError::Unknown("kind of order")));
     }
 }

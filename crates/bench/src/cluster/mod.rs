@@ -5,7 +5,7 @@ mod nginx;
 mod node;
 mod road;
 
-pub(crate) use node::Node;
+pub(crate) use node::{Node, free_address};
 pub(crate) use road::{Road, Traffic};
 
 use crate::Fault;

@@ -126,6 +126,11 @@ impl Node {
         }
     }
 
+    /// The id of its process, while it has one.
+    pub(crate) fn process(&self) -> Option<u32> {
+        self.child.as_ref().and_then(Child::id)
+    }
+
     /// How long its process has used the processor.
     pub(crate) fn processor_time(&self) -> Result<Duration, Fault> {
         let id = self.child.as_ref().and_then(Child::id).ok_or_else(|| format!("{} does not run", self.name))?;
@@ -170,7 +175,7 @@ const PORTS_TRIED: usize = 100;
 
 /// An address that nobody listens on now, on a port that the system gives to no outgoing connection: of the thousands that
 /// a scenario makes, one would sooner or later take it before the node does.
-pub(super) fn free_address() -> Result<SocketAddr, Fault> {
+pub(crate) fn free_address() -> Result<SocketAddr, Fault> {
     let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let outgoing = range.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(32_768);
     let ports = (0..PORTS_TRIED).filter(|_| outgoing > PORT_FIRST).map(|_| fastrand::u16(PORT_FIRST..outgoing));

@@ -180,6 +180,7 @@ impl Pilot {
         let mut pipe = redis::Pipeline::with_capacity(groups.len());
         for group in &groups {
             pipe.add_command(group.command(self.link.keys(), clock));
+            self.metrics.call_entries.observe(group.len() as f64);
         }
         self.metrics.flight_entries.observe(groups.iter().map(Group::len).sum::<usize>() as f64);
         let timer = self.metrics.flight_seconds.start_timer();

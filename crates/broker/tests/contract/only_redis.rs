@@ -242,3 +242,42 @@ async fn a_channel_that_nobody_publishes_to_is_kept_while_a_node_is_subscribed_a
     node.broker.unsubscribe(&never);
     until(|| server.command(&["EXISTS", "gw:{never}:meta"]) == ":0").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_gathers_while_a_flight_is_out_leaves_in_one_with_a_call_a_channel_and_comes_as_one_envelope() {
+    let server = RedisServer::start();
+    let node = redis_node(&server, "n1.a").await;
+    let (many, few, volatile) = (channel("many"), channel("few"), channel("volatile"));
+    for channel in [&many, &few] {
+        node.open(channel).await;
+    }
+    node.broker.subscribe(&volatile, false);
+    node.inbox.opened(&volatile).await;
+    // Redis takes writes, and answers them when it goes on.
+    server.command(&["CLIENT", "PAUSE", "60000", "WRITE"]);
+    let mut publishing = vec![node.broker.publish(vec![kept(&many, "0")])];
+    node.flight_begins(1).await;
+    for number in 1..=40 {
+        let text = format!("{number:02}");
+        let channel = if number % 4 == 0 { &few } else { &many };
+        publishing.push(node.broker.publish(vec![kept(channel, &text), passing(&volatile, &text)]));
+    }
+    server.command(&["CLIENT", "UNPAUSE"]);
+    let outcomes = futures_util::future::join_all(publishing).await;
+    assert!(outcomes.iter().flatten().all(Result::is_ok), "{outcomes:?}");
+    assert_eq!(node.counted("broker_flight_publications"), (2, 81));
+    assert_eq!(node.counted("broker_call_publications"), (4, 81), "one alone, then one for each channel");
+    let mut runs = Vec::new();
+    for _ in 0..4 {
+        let Delivery::Publications { publications, .. } = node.inbox.next().await else { panic!("no publications") };
+        runs.push(publications.len());
+        // What came from Redis is not copied: the payloads lie as far apart as the records of their envelope.
+        let places: Vec<_> = publications.iter().map(|p| p.data.bytes.as_ptr() as usize).collect();
+        assert!(places.windows(2).all(|two| two[1] - two[0] == RECORD_BYTES), "{places:?}");
+    }
+    runs.sort_unstable();
+    assert_eq!(runs, [1, 10, 30, 40]);
+}
+
+/// A publication of two bytes that says nothing else: see the envelope.
+const RECORD_BYTES: usize = 4 + 1 + 1 + 8 + 8 + 2;

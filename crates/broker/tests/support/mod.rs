@@ -122,12 +122,14 @@ impl Node {
 
     /// Waits until so many flights have left since the start.
     pub(crate) async fn flight_begins(&self, count: u64) {
-        let name = "broker_flight_publications";
-        let flights = || {
-            let family = self.registry.gather().into_iter().find(|f| f.name() == name).expect("the histogram");
-            family.get_metric()[0].get_histogram().get_sample_count()
-        };
-        until(|| flights() >= count).await;
+        until(|| self.counted("broker_flight_publications").0 >= count).await;
+    }
+
+    /// How often something was counted by a histogram, and the sum of it.
+    pub(crate) fn counted(&self, name: &str) -> (u64, u64) {
+        let family = self.registry.gather().into_iter().find(|f| f.name() == name).expect("the histogram");
+        let histogram = family.get_metric()[0].get_histogram();
+        (histogram.get_sample_count(), histogram.get_sample_sum() as u64)
     }
 
     /// The value of a counter or gauge without labels.

@@ -66,6 +66,11 @@ impl Asks {
         }
     }
 
+    /// Whether nobody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// The connection is lost.
     pub(super) fn disconnect(&mut self) {
         self.give_up(|| RequestError::ConnectionLost);

@@ -102,6 +102,11 @@ impl Feeds {
         self.to_ask = all.into();
     }
 
+    /// Whether nothing was asked that is not answered.
+    pub(super) fn is_settled(&self) -> bool {
+        self.asked.is_empty()
+    }
+
     /// The connection is lost.
     pub(super) fn disconnect(&mut self) {
         self.known.values_mut().for_each(Feed::disconnect);

@@ -262,6 +262,11 @@ impl Session {
         std::mem::take(&mut self.frames)
     }
 
+    /// Whether nothing that was sent is without an answer.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.frames.is_empty() && self.asks.is_empty() && self.outbox.is_settled() && self.feeds.is_settled()
+    }
+
     /// Whether the application has read what was there: only then is more read from the gateway.
     pub(crate) fn may_read(&self) -> bool {
         self.deliveries.is_empty()

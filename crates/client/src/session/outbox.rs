@@ -188,6 +188,11 @@ impl Outbox {
         settled
     }
 
+    /// Whether nothing that was sent is without an answer.
+    pub(super) fn is_settled(&self) -> bool {
+        self.in_flight == 0
+    }
+
     /// The connection is lost: what was on its way is repeated if it has a key.
     pub(super) fn disconnect(&mut self) {
         self.pause_until = None;

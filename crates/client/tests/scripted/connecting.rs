@@ -17,7 +17,7 @@ async fn a_client_is_connected_once_it_is_welcomed() {
     let peer = gateway.welcome().await;
     client.connected().await.unwrap();
     let (node, id) = ("n1.a".to_owned(), "n1.a.7".to_owned());
-    assert_eq!(*client.state().borrow(), State::Connected { node, client: id });
+    assert_eq!(*client.state().borrow(), State::Connected { node, client: id, polls: false });
     assert_eq!(peer.header("sec-websocket-protocol"), Some("gateway.v1.json"));
     assert_eq!(peer.header("host"), Some("gateway.test"));
     assert_eq!(peer.header("authorization"), None);

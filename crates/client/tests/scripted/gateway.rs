@@ -48,6 +48,8 @@ impl Gateway {
     pub(crate) fn at<const N: usize>(urls: [&str; N]) -> (Self, Config) {
         let (tell, attempts) = mpsc::channel(16);
         let mut config = Config::new(urls);
+        // But for tests of just that.
+        config.may_poll = false;
         config.transport = Transport::new(move |address| {
             let tell = tell.clone();
             async move {

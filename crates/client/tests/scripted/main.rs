@@ -7,6 +7,8 @@ mod closing;
 mod coming_back;
 mod connecting;
 mod gateway;
+mod polling;
+mod post;
 mod publishing;
 mod reading;
 mod tokens;

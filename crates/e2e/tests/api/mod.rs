@@ -5,6 +5,7 @@
 mod dismissing;
 mod document;
 mod doors;
+mod locating;
 mod publishing;
 mod reading;
 

@@ -14,6 +14,12 @@ use tokio::time::Instant;
 /// A shorter key can be guessed.
 const KEY_BYTES_MIN: usize = 16;
 
+/// What a key of a public service should have: 128 bits, even if it is written in hexadecimal.
+const KEY_BYTES_FIT: usize = 32;
+
+/// 32 random hexadecimal digits have fewer different ones than this once in 20 million times.
+const DIFFERENT_MIN: usize = 8;
+
 /// What a key may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -85,6 +91,32 @@ pub struct ApiKey {
     /// How fast it may ask one node; none: no limit.
     pub rate: Option<Rate>,
     digest: [u8; 32],
+    weakness: Option<Weakness>,
+}
+
+/// Why a key may be guessed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weakness {
+    /// It has fewer than 32 bytes.
+    Short,
+    /// It has few different characters, repeats itself, or counts.
+    Patterned,
+}
+
+impl Weakness {
+    fn of(key: &[u8]) -> Option<Self> {
+        let mut different = [false; 256];
+        key.iter().for_each(|byte| different[usize::from(*byte)] = true);
+        let has_few = different.iter().filter(|is_there| **is_there).count() < DIFFERENT_MIN;
+        let repeats = (1..=key.len() / 2).any(|period| key[period..] == key[..key.len() - period]);
+        // Of random digits one in five is beside the one before it.
+        let beside = key.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) <= 1).count();
+        match key.len() < KEY_BYTES_FIT {
+            _ if has_few || repeats || beside * 2 > key.len() => Some(Self::Patterned),
+            true => Some(Self::Short),
+            false => None,
+        }
+    }
 }
 
 impl fmt::Debug for ApiKey {
@@ -107,7 +139,18 @@ impl ApiKey {
         if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err("has characters that a header cannot carry: write printable ASCII without spaces".to_owned());
         }
-        Ok(Self { name: name.to_owned(), scopes, rate, digest: sha256(key.as_bytes()) })
+        let (digest, weakness) = (sha256(key.as_bytes()), Weakness::of(key.as_bytes()));
+        Ok(Self { name: name.to_owned(), scopes, rate, digest, weakness })
+    }
+
+    /// Why it may be guessed, if it may.
+    pub const fn weakness(&self) -> Option<Weakness> {
+        self.weakness
+    }
+
+    /// Whether this secret of another use is the same text.
+    pub fn is_made_of(&self, secret: &str) -> bool {
+        self.digest == sha256(secret.as_bytes())
     }
 
     /// Whether both are the same key, whatever they may do.

@@ -4,6 +4,7 @@
 //! those about data (`events`, `schema`, `max_message`, what history and state keep) do.
 
 mod channels;
+mod connections;
 mod dismissals;
 mod endpoint;
 mod history;
@@ -17,7 +18,7 @@ mod publishing;
 mod routes;
 mod values;
 
-pub use keys::{ApiKey, Scope, Scopes};
+pub use keys::{ApiKey, Scope, Scopes, Weakness};
 
 use crate::node::Node;
 use bytes::Bytes;
@@ -52,6 +53,8 @@ const NO_ROUTE: &str = "none";
 pub struct ApiConfig {
     /// Whom it serves; none: nobody, and then it is not there.
     pub keys: Vec<ApiKey>,
+    /// Files that hold a key and that everybody on this machine can read.
+    pub exposed: Vec<String>,
     /// The largest body.
     pub max_body_bytes: usize,
     /// Requests of the node at the same time.

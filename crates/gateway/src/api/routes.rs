@@ -1,7 +1,7 @@
 //! The one table of routes: the router and the document are both made from it.
 
 use super::endpoint::Route;
-use super::{channels, dismissals, history, nodes, openapi, presence, publish};
+use super::{channels, connections, dismissals, history, nodes, openapi, presence, publish};
 use http::Method;
 use std::sync::LazyLock;
 
@@ -16,6 +16,7 @@ static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
         Route::of::<presence::Presence>(),
         Route::of::<history::History>(),
         Route::of::<channels::Channels>(),
+        Route::of::<connections::Connections>(),
         Route::of::<nodes::Counts>(),
         Route::of::<nodes::Nodes>(),
         Route::of::<dismissals::Disconnect>(),

@@ -1,5 +1,6 @@
 //! `gateway dev-cert`: a certificate to develop with, and how it is used.
 
+use super::output;
 use gateway::tls::develop::Developed;
 use std::path::Path;
 use std::process::ExitCode;
@@ -19,18 +20,19 @@ pub(crate) fn run(directory: &Path, names: &[String]) -> ExitCode {
     match written {
         Ok((cert, key)) => {
             let (cert, key) = (cert.display(), key.display());
-            println!("a certificate for {}, for development, valid for one year:", names.join(", "));
-            println!("  {cert}\n  {key}  (readable by you alone)\n");
-            println!("serve with it   gateway --set tls.cert={cert} --set tls.key={key}");
-            println!("or              GW_TLS__CERT={cert} GW_TLS__KEY={key} gateway");
-            println!("try it          curl --cacert {cert} https://{}:8080/", bracketed(&names[0]));
-            println!(
-                "\nIt is signed by itself: browsers warn until it is imported as an authority. Not for production."
+            let text = format!(
+                "a certificate for {}, for development, valid for one year:\n  {cert}\n  {key}  (readable by you alone)\n\n\
+                 serve with it   gateway --set tls.cert={cert} --set tls.key={key}\n\
+                 or              GW_TLS__CERT={cert} GW_TLS__KEY={key} gateway\n\
+                 try it          curl --cacert {cert} https://{}:8080/\n\n\
+                 It is signed by itself: browsers warn until it is imported as an authority. Not for production.\n",
+                names.join(", "),
+                bracketed(&names[0])
             );
-            ExitCode::SUCCESS
+            output::say(&text, ExitCode::SUCCESS)
         }
         Err(fault) => {
-            eprintln!("{fault}");
+            output::complain(&fault);
             ExitCode::FAILURE
         }
     }

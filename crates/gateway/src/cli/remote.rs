@@ -1,5 +1,6 @@
 //! The commands that ask a running node on its admin port.
 
+use super::output;
 use gateway::shedding::{Mode, Progress};
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -83,7 +84,7 @@ fn watch(address: &str, mut progress: Progress) -> ExitCode {
     loop {
         let line = progress.to_string();
         if line != last_line {
-            println!("{line}");
+            output::mention(&line);
             last_line = line;
         }
         if progress.under_way.is_none() && progress.mode != Mode::Stopping {
@@ -110,12 +111,11 @@ fn is_end(error: &std::io::Error) -> bool {
 }
 
 fn said(line: &str) -> ExitCode {
-    println!("{line}");
-    ExitCode::SUCCESS
+    output::say(&format!("{line}\n"), ExitCode::SUCCESS)
 }
 
 fn failed(line: &str) -> ExitCode {
-    eprintln!("{line}");
+    output::complain(line);
     ExitCode::FAILURE
 }
 

@@ -1,6 +1,7 @@
 //! `send`: a private message to one connection, on whatever node it is, and the orders that carry it there.
 
 use crate::local::connection::Connection;
+use crate::local::locating::Sought;
 use crate::local::{Local, alias_note};
 use crate::node::{parse_client_id, worker_of};
 use crate::websocket::Frames;
@@ -94,8 +95,9 @@ pub fn take_order(local: &Rc<Local>, order: Order) {
     match order {
         Order::Disconnect { whom, code } => local.disconnect(&whom, code),
         Order::Prove { connection } => local.have_prove(connection),
+        Order::Locate { ticket, limit, answer_to, user } => local.locate(Sought { user, limit, ticket, answer_to }),
         // The router's own.
-        Order::Revoked => {}
+        Order::Revoked | Order::Located { .. } => {}
         Order::Answer { ticket, delivered } => {
             if let Some(waiting) = local.tickets.borrow_mut().remove(&ticket) {
                 // Whoever asked may have given up.

@@ -4,6 +4,8 @@ use super::settings::{Settings, as_text};
 use crate::api::{ApiConfig, ApiKey, Scope, Scopes};
 use crate::limit::Rate;
 use serde_json::{Map, Value};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 /// What the one key is called among the others.
 const ONE_KEY: &str = "api.key";
@@ -11,7 +13,7 @@ const ONE_KEY: &str = "api.key";
 const KEYS: &str = "name, key or key_file, scopes, rate";
 
 pub(super) fn read(s: &mut Settings) -> ApiConfig {
-    let mut keys = Vec::new();
+    let (mut keys, mut exposed) = (Vec::new(), Vec::new());
     let one = "the server API's key that may do everything; none, and no [[api_key]]: there is no server API";
     if let Some(key) = s.secret("api.key", "api.key_file", one) {
         match ApiKey::new(ONE_KEY, &key, Scopes::ALL, None) {
@@ -19,7 +21,9 @@ pub(super) fn read(s: &mut Settings) -> ApiConfig {
             Err(fault) => s.fault(format!("api.key (GW_API__KEY): {fault}")),
         }
     }
+    exposed.extend(s.file_of("api.key", "api.key_file"));
     for (index, table) in s.tables("api_key").iter().enumerate() {
+        exposed.extend(table.get("key_file").map(|path| as_text(path).into()).or_else(|| s.file()));
         match read_key(table) {
             Ok(key) if keys.iter().any(|known| known.is_same(&key)) => {
                 s.fault(format!("api_key {}: key: is another one's too", index + 1));
@@ -28,8 +32,12 @@ pub(super) fn read(s: &mut Settings) -> ApiConfig {
             Err(faults) => faults.iter().for_each(|fault| s.fault(format!("api_key {}: {fault}", index + 1))),
         }
     }
+    exposed.sort_unstable();
+    exposed.dedup();
+    exposed.retain(is_open);
     ApiConfig {
         keys,
+        exposed: exposed.iter().map(|file| file.display().to_string()).collect(),
         max_body_bytes: s.size("api.max_body", "1MiB", "the largest body of a request of the server API", 1024),
         requests_max: s.count(
             "api.requests",
@@ -37,6 +45,11 @@ pub(super) fn read(s: &mut Settings) -> ApiConfig {
             "requests of the server API that a node answers at the same time; beyond: 503",
         ),
     }
+}
+
+/// Whether everybody on this machine may read a file.
+fn is_open(file: &PathBuf) -> bool {
+    std::fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
 }
 
 fn read_key(table: &Map<String, Value>) -> Result<ApiKey, Vec<String>> {
@@ -91,6 +104,7 @@ mod tests {
     use crate::config::Config;
     use crate::config::settings::Sources;
     use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
 
     fn load(text: &str, overrides: &[&str]) -> Result<Config, String> {
         let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
@@ -114,6 +128,35 @@ mod tests {
         assert_eq!(names, [r#"api.key ["publish", "read", "admin"]"#, r#"shop ["publish", "read"]"#]);
         let shown = config.known.iter().map(|k| k.value.as_str()).collect::<String>() + &format!("{:?}", config.api);
         assert!(!shown.contains(KEY) && !shown.contains("fedcba9876543210"));
+    }
+
+    #[test]
+    fn a_file_with_a_key_that_everybody_can_read_is_known() {
+        let own = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(own.path(), KEY).unwrap();
+        let shared = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+        let exposed = |text: &str, overrides: &[String]| {
+            std::fs::write(shared.path(), text).unwrap();
+            let sources =
+                Sources { file: Some(shared.path()), environment: Some([].into()), overrides: overrides.to_vec() };
+            Config::load(&sources).unwrap().api.exposed
+        };
+        let name = |file: &tempfile::NamedTempFile| vec![file.path().display().to_string()];
+        let open = |file: &tempfile::NamedTempFile, mode| {
+            file.as_file().set_permissions(std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let (by_file, by_hand) = (format!("api.key_file={}", own.path().display()), format!("api.key={KEY}"));
+        let tables = "[[api_key]]\nname = \"shop\"\nscopes = [\"read\"]\nkey = \"fedcba9876543210\"\n";
+        open(&shared, 0o644);
+        open(&own, 0o640);
+        assert_eq!(exposed("", std::slice::from_ref(&by_file)), Vec::<String>::new());
+        assert_eq!(exposed("", &[by_hand]), Vec::<String>::new(), "the file says nothing of it");
+        assert_eq!(exposed(&format!("api.key = \"{KEY}\"\n"), &[]), name(&shared));
+        assert_eq!(exposed(tables, &[]), name(&shared));
+        open(&own, 0o644);
+        assert_eq!(exposed("", &[by_file]), name(&own));
+        open(&shared, 0o600);
+        assert_eq!(exposed(tables, &[]), Vec::<String>::new());
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub fn audit(config: &Config) -> Vec<Finding> {
         audience(config),
         expiry(config),
         query(config),
+        keys::strength(config),
+        keys::files(config),
         origins(config),
         tls(config),
         trusted_proxies(config),
@@ -334,5 +336,6 @@ fn senders(config: &Config) -> Finding {
 }
 
 mod hooks;
+mod keys;
 #[cfg(test)]
 mod tests;

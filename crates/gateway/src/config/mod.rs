@@ -22,6 +22,7 @@ use crate::policy::Policy;
 use crate::shedding::DrainConfig;
 use crate::tls::Tls;
 use crate::webhooks::WebhooksConfig;
+use crate::websocket::deflate::DeflateConfig;
 use crate::worker::WorkerConfig;
 use broker::redis::BrokerConfig;
 use link::LinkConfig;
@@ -308,6 +309,7 @@ fn read_worker(s: &mut Settings) -> WorkerConfig {
         bad_messages_max: s
             .parsed("limits.bad_messages", "10", "a connection is closed (4010) after this many")
             .unwrap_or_default(),
+        deflate: read_deflate(s),
         outbox_bytes: s.size(
             "outbox.bytes",
             "1MiB",
@@ -330,6 +332,42 @@ fn read_worker(s: &mut Settings) -> WorkerConfig {
         ping_interval: s.positive_duration("ping.interval", "25s", "how often a quiet connection is pinged"),
         ping_timeout: s.positive_duration("ping.timeout", "20s", "how long the answer may take (then 4103)"),
         publish_deadline: s.positive_duration("publish.deadline", "2s", "a publication has its answer by then"),
+        flush_tick_max: s
+            .get(
+                "flush.tick",
+                "auto",
+                "how long deliveries may wait to leave with others while a worker is busy writing; auto: 10ms; 0s: never",
+                flush_tick,
+            )
+            .unwrap_or_default(),
+    }
+}
+
+/// Longer than a tenth of a second would be felt, and saves nothing more.
+fn flush_tick(text: &str) -> Result<Duration, String> {
+    let longest = Duration::from_millis(100);
+    match text {
+        "auto" => Ok(Duration::from_millis(10)),
+        // As in the environment of those who know only that it is to be off.
+        "0" => Ok(Duration::ZERO),
+        _ => match humantime::parse_duration(text) {
+            Ok(tick) if tick <= longest => Ok(tick),
+            Ok(_) => Err(format!("`{text}`: at most 100ms")),
+            Err(error) => Err(format!("`{text}` is neither a time nor auto: {error}")),
+        },
+    }
+}
+
+fn read_deflate(s: &mut Settings) -> DeflateConfig {
+    DeflateConfig {
+        is_enabled: s.flag("deflate.enabled", "true", "compress messages for clients that offer permessage-deflate"),
+        threshold_bytes: s.size("deflate.threshold", "1KiB", "smaller messages are sent as they are", 1),
+        level: s
+            .get("deflate.level", "1", "1 (fastest) to 9 (smallest)", |text| match text.parse() {
+                Ok(level @ 1..=9) => Ok(level),
+                _ => Err(format!("`{text}` is not a number from 1 to 9")),
+            })
+            .unwrap_or(1),
     }
 }
 

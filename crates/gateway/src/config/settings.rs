@@ -3,9 +3,9 @@
 use crate::limit::Rate;
 use bytesize::ByteSize;
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Display;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub struct Settings {
     values: BTreeMap<String, Value>,
     known: Vec<Known>,
     faults: Vec<String>,
+    /// The file, and the names of what it says.
+    file: Option<(PathBuf, BTreeSet<String>)>,
 }
 
 /// What a setting may be given by, beside its default.
@@ -53,7 +55,9 @@ impl Settings {
             .source(sources.environment.clone());
         let mut builder = config::Config::builder();
         if let Some(path) = sources.file {
-            builder = builder.add_source(config::File::from(path).format(config::FileFormat::Toml));
+            let file = config::File::from(path).format(config::FileFormat::Toml);
+            builder = builder.add_source(file.clone());
+            settings.file = Some((path.to_owned(), keys_in(file)));
         }
         builder = builder.add_source(environment);
         match builder.build().and_then(config::Config::try_deserialize::<Map<String, Value>>) {
@@ -196,6 +200,18 @@ impl Settings {
         }
     }
 
+    /// Where a secret that has been read stands, if it is in a file: in one of its own, or in that of the settings.
+    pub fn file_of(&self, key: &str, file_key: &str) -> Option<PathBuf> {
+        let own = self.known.iter().find(|known| known.key == file_key && !known.value.is_empty());
+        let shared = || self.file.as_ref().filter(|(_, keys)| keys.contains(key)).map(|(path, _)| path.clone());
+        own.map(|known| PathBuf::from(&known.value)).or_else(shared)
+    }
+
+    /// The file of the settings.
+    pub fn file(&self) -> Option<PathBuf> {
+        self.file.as_ref().map(|(path, _)| path.clone())
+    }
+
     /// Words separated by commas.
     pub fn list<T: FromStr>(&mut self, key: &'static str, doc: &'static str) -> Vec<T>
     where
@@ -239,6 +255,16 @@ impl Settings {
         }
         if self.faults.is_empty() { Ok(self.known) } else { Err(self.faults) }
     }
+}
+
+/// The names of what a file says; none where it cannot be read, which is told by whoever reads its values.
+fn keys_in(file: impl config::Source + Send + Sync + 'static) -> BTreeSet<String> {
+    let mut values = BTreeMap::new();
+    let read = config::Config::builder().add_source(file).build();
+    if let Ok(tree) = read.and_then(config::Config::try_deserialize::<Map<String, Value>>) {
+        flatten("", Value::Object(tree), &mut values);
+    }
+    values.into_keys().collect()
 }
 
 /// The environment variable of a key.

@@ -320,3 +320,16 @@ fn rates_that_cannot_be_are_told() {
         assert!(text.contains(part), "{part} is missing in\n{text}");
     }
 }
+
+#[test]
+fn the_flush_tick_is_a_short_time_or_auto_or_none() {
+    let tick = |value: &str| {
+        let config = Config::from_overrides(&[&format!("flush.tick={value}")]);
+        config.map(|config| config.worker.flush_tick_max).map_err(|error| error.to_string())
+    };
+    assert_eq!(Config::from_overrides(&[]).map(|config| config.worker.flush_tick_max).ok(), tick("auto").ok());
+    assert_eq!(tick("auto"), Ok(Duration::from_millis(10)));
+    assert_eq!(["0", "0s", "4ms"].map(tick), [0, 0, 4].map(|ms| Ok(Duration::from_millis(ms))));
+    assert!(tick("1s").is_err_and(|fault| fault.contains("flush.tick (GW_FLUSH__TICK): `1s`: at most 100ms")));
+    assert!(tick("soon").is_err_and(|fault| fault.contains("auto")));
+}

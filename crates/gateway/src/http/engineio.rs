@@ -123,8 +123,10 @@ async fn open_session(visit: &Rc<Visit>, request: &Request<Incoming>) -> Respons
     let opened = Opened {
         socket: Socket::piped(),
         dialect,
+        wants_arrays: false,
         session: Session::new(Phase::Connecting, identity),
         place,
+        deflate: None,
         engine: Some(engine),
         polled: None,
         visitor,

@@ -144,6 +144,8 @@ async fn begin(visit: &Rc<Visit>, headers: &HeaderMap, uri: &Uri) -> Result<Resp
     let opened = Opened {
         socket: Socket::piped(),
         dialect: Dialect::Events,
+        wants_arrays: false,
+        deflate: None,
         session,
         place,
         engine: None,

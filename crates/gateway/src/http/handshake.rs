@@ -3,17 +3,19 @@
 use super::address::{client_address, is_trusted};
 use super::caller::{denied, identify, let_in, visitor};
 use super::refusal::{Refused, refuse, refuse_for_now, refuse_until};
-use super::shown::{offered, percent_decoded, queries, query};
+use super::shown::{extensions, offered, percent_decoded, queries, query};
 use super::{Body, Visit};
 use crate::auth::Identity;
 use crate::engine::Engine;
 use crate::hooks::Visitor;
 use crate::local::connection::Opened;
 use crate::metrics::Limit;
+use crate::node::Node;
 use crate::places::{Place, network};
 use crate::session::{Phase, Session};
 use crate::socket::Socket;
 use crate::socketio::{open, say};
+use crate::websocket::deflate::{Window, agreed};
 use crate::worker::{adopt, feed};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
@@ -41,7 +43,8 @@ pub(super) const RETRY_SPREAD_S: u32 = 3;
 /// `GET /ws`: in the first native dialect that is offered, or in JSON.
 pub(super) async fn native(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
     let dialect = offered(request.headers()).find_map(Dialect::native).unwrap_or(Dialect::Json);
-    upgrade(visit, request, Wanted::dialect(dialect)).await
+    let wants_arrays = query(request.uri(), "batch").is_some_and(|value| value == "1");
+    upgrade(visit, request, Wanted { wants_arrays, ..Wanted::dialect(dialect) }).await
 }
 
 /// `GET /raw/{channel}`.
@@ -84,8 +87,10 @@ pub(super) type Probing = Box<dyn FnOnce(Rc<Visit>, Socket, Bytes, Place) -> Loc
 /// What a handshake leads to.
 pub(super) struct Wanted {
     pub(super) dialect: Dialect,
+    pub(super) wants_arrays: bool,
     pub(super) engine: Option<Box<Engine>>,
     pub(super) probing: Option<Probing>,
+    pub(super) deflate: Option<Window>,
     #[cfg(feature = "echo")]
     pub(super) is_echo: bool,
 }
@@ -94,8 +99,10 @@ impl Wanted {
     fn dialect(dialect: Dialect) -> Self {
         Self {
             dialect,
+            wants_arrays: false,
             engine: None,
             probing: None,
+            deflate: None,
             #[cfg(feature = "echo")]
             is_echo: false,
         }
@@ -107,7 +114,7 @@ impl Wanted {
     }
 }
 
-pub(super) async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, wanted: Wanted) -> Response<Body> {
+pub(super) async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, mut wanted: Wanted) -> Response<Body> {
     if let Some(refusal) = not_an_upgrade(&request) {
         return refusal;
     }
@@ -159,9 +166,26 @@ pub(super) async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, w
         let name = HeaderValue::from_static(subprotocol);
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, name);
     }
+    if let Some((window, answer)) = deflate(&node, &request, &wanted) {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(answer));
+        wanted.deflate = Some(window);
+    }
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::task::spawn_local(hand_over(visit.clone(), upgraded, place, session, visitor, wanted, close));
     response
+}
+
+/// What is agreed upon of compression, and the answer that says so.
+fn deflate(node: &Node, request: &Request<Incoming>, wanted: &Wanted) -> Option<(Window, &'static str)> {
+    // A session that has polled may be another worker's or node's: what it writes is for any stream. And arrays are each
+    // connection's own.
+    if !node.config.worker.deflate.is_enabled || wanted.probing.is_some() || wanted.wants_arrays {
+        return None;
+    }
+    extensions(request.headers()).next()?;
+    let agreed = agreed(extensions(request.headers()));
+    node.metrics.deflate_offered(agreed.is_some());
+    agreed
 }
 
 /// What no WebSocket client would have sent.
@@ -227,8 +251,10 @@ async fn hand_over(
     let opened = Opened {
         socket,
         dialect: wanted.dialect,
+        wants_arrays: wanted.wants_arrays,
         session,
         place,
+        deflate: wanted.deflate,
         engine: wanted.engine,
         polled: None,
         visitor,

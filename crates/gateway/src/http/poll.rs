@@ -121,6 +121,9 @@ async fn open(visit: &Rc<Visit>, head: &Parts, body: Incoming) -> Result<Respons
     let opened = Opened {
         socket: Socket::piped(),
         dialect,
+        // Each answer is an array anyway.
+        wants_arrays: false,
+        deflate: None,
         session: session(visit, identity),
         place,
         engine: None,

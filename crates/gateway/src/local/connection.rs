@@ -1,5 +1,6 @@
 //! One connection: its socket, what it has half read, what waits for it, and its session.
 
+use super::Local;
 use super::timers::Tick;
 use crate::engine::Engine;
 use crate::hooks::Visitor;
@@ -9,15 +10,22 @@ use crate::places::Place;
 use crate::polling::Polled;
 use crate::session::Session;
 use crate::socket::Socket;
-use crate::websocket::Reader;
-use protocol::dialect::{Dialect, Encoding, Malformed};
+use crate::websocket::deflate::Window;
+use crate::websocket::{Packing, Reader};
+use protocol::dialect::{Dialect, Encoding};
 use protocol::{CloseCode, Request};
 use std::cell::{OnceCell, RefCell};
 use std::collections::VecDeque;
-use std::io;
+use std::fmt;
+use std::io::{self, IoSlice};
 use std::rc::Rc;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
+
+thread_local! {
+    /// Where messages are put together, for all connections of a thread.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// One connection. What never changes is read freely; [`State`] is borrowed for a few statements at a time, never across
 /// a call that may reach another connection.
@@ -25,10 +33,14 @@ use tokio::task::AbortHandle;
 pub struct Connection {
     /// Unique on the node: the worker in the top byte, then chance, then a count.
     pub number: u64,
+    /// Since when it is there, in Unix milliseconds.
+    pub since_ms: u64,
     /// How it speaks.
     pub dialect: Dialect,
     /// Its stream.
     pub socket: Socket,
+    /// Set when messages may be compressed, both ways (RFC 7692).
+    pub deflate: Option<Window>,
     /// The rest.
     pub state: RefCell<State>,
     /// Where it comes from, if the application is asked who connects.
@@ -51,6 +63,8 @@ pub struct State {
     pub reader: Reader,
     /// What has not left yet.
     pub outbox: Outbox,
+    /// Puts its messages together into arrays, if its client has asked for them.
+    pub packing: Option<Box<Packing>>,
     /// What the stream has taken from it and the kernel not from the stream: see [`Socket::unsent_bytes`].
     pub unsent_bytes: usize,
     /// How fast it may do what.
@@ -117,11 +131,31 @@ pub struct Times {
     pub due: Tick,
 }
 
+/// What waits for something that is under way.
+pub enum Held {
+    /// A command.
+    Command(Request),
+    /// What only a dialect knows, and about what it holds, in bytes.
+    Step(Step, usize),
+}
+
+/// Carries out what a dialect has held back.
+pub type Step = Box<dyn FnOnce(&Rc<Local>, &Rc<Connection>)>;
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(request) => f.debug_tuple("Command").field(request).finish(),
+            Self::Step(_, bytes) => f.debug_tuple("Step").field(bytes).finish(),
+        }
+    }
+}
+
 /// Commands in the order they came, and the word that they have been carried out.
 #[derive(Debug, Default)]
 pub struct Waiting {
     /// The commands.
-    pub commands: VecDeque<Result<Request, Malformed>>,
+    pub commands: VecDeque<Held>,
     /// About what they hold.
     pub bytes: usize,
     /// Nothing more is read from the socket until this.
@@ -135,10 +169,14 @@ pub struct Opened {
     pub socket: Socket,
     /// How it speaks.
     pub dialect: Dialect,
+    /// Its client wants arrays of messages, where the dialect has them.
+    pub wants_arrays: bool,
     /// Who it is, as far as the handshake has told.
     pub session: Session,
     /// Its place among the node's connections.
     pub place: Place,
+    /// See [`Connection::deflate`].
+    pub deflate: Option<Window>,
     /// Its session, if it speaks Socket.IO.
     pub engine: Option<Box<Engine>>,
     /// Its session, if its client polls for it as a native one.
@@ -157,6 +195,7 @@ impl Connection {
             session: opened.session,
             reader: Reader::default(),
             outbox: Outbox::default(),
+            packing: opened.dialect.array().filter(|_| opened.wants_arrays).map(|array| Box::new(Packing::new(array))),
             unsent_bytes: 0,
             buckets,
             bad_messages: 0,
@@ -177,8 +216,10 @@ impl Connection {
         };
         Self {
             number,
+            since_ms: super::unix_ms(),
             dialect: opened.dialect,
             socket: opened.socket,
+            deflate: opened.deflate,
             visitor: opened.visitor,
             state: RefCell::new(state),
             task: OnceCell::new(),
@@ -206,15 +247,25 @@ impl Connection {
     /// Writes what waits, as far as the kernel takes it; tells how many calls and bytes that were.
     pub fn flush(&self, now: Tick) -> io::Result<(Flushed, Written)> {
         let mut written = Written::default();
-        let flushed = self.state.borrow_mut().outbox.flush(now, |slices| {
+        let mut state = self.state.borrow_mut();
+        let State { outbox, packing, unsent_bytes, .. } = &mut *state;
+        let mut write_one = |bytes: &[u8]| self.socket.try_write(&[IoSlice::new(bytes)]);
+        let flushed = outbox.flush(now, |slices| {
             written.calls += 1;
-            let taken = self.socket.try_write(slices)?;
+            let taken = match packing {
+                None => self.socket.try_write(slices)?,
+                Some(packing) => SCRATCH.with_borrow_mut(|scratch| packing.write(slices, scratch, &mut write_one))?,
+            };
             written.bytes += taken as u64;
             Ok(taken)
         })?;
-        // Also what the stream itself holds back has to leave before anybody may rest.
-        let has_left = flushed == Flushed::All && self.socket.try_flush()?;
-        self.state.borrow_mut().unsent_bytes = self.socket.unsent_bytes();
+        // Also what is held back on the way has to leave before anybody may rest.
+        let mut has_left = flushed == Flushed::All;
+        if let Some(packing) = packing {
+            has_left = has_left && packing.flush(&mut write_one)?;
+        }
+        has_left = has_left && self.socket.try_flush()?;
+        *unsent_bytes = self.socket.unsent_bytes() + packing.as_ref().map_or(0, |packing| packing.unsent_bytes());
         Ok((if has_left { Flushed::All } else { Flushed::Blocked }, written))
     }
 }

@@ -42,7 +42,8 @@ impl Local {
     /// Puts a connection's own frames into its outbox.
     pub fn send_frames(&self, connection: &Rc<Connection>, frames: &[u8]) {
         if !frames.is_empty() {
-            self.push(connection, |outbox, limit| outbox.push_own(frames, limit));
+            let frames = self.compressed(connection, frames);
+            self.push(connection, |outbox, limit| outbox.push_own(&frames, limit));
         }
     }
 
@@ -121,9 +122,10 @@ impl Local {
         }
     }
 
-    /// Those to flush at the end of this turn.
-    pub fn take_dirty(&self) -> Vec<Rc<Connection>> {
-        std::mem::take(&mut self.dirty.borrow_mut())
+    /// Takes those to flush at the end of this turn, and leaves an empty list in their place.
+    pub fn swap_dirty(&self, taken: &mut Vec<Rc<Connection>>) {
+        taken.clear();
+        std::mem::swap(&mut *self.dirty.borrow_mut(), taken);
     }
 
     /// Writes what waits, as far as the kernel takes it. A broken socket takes nothing any more: its reading task finds that
@@ -148,6 +150,7 @@ impl Local {
                 (Flushed::All, Default::default())
             }
         };
+        self.writes.set(self.writes.get().wrapping_add(written.calls));
         self.node.metrics.writes.inc_by(written.calls);
         self.node.metrics.bytes_out.inc_by(written.bytes);
         if was_behind && written.bytes > 0 {

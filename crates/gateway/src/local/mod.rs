@@ -2,10 +2,12 @@
 //! the worker's loops drive it. One thread, no locks.
 
 pub mod connection;
+pub mod deflating;
 pub mod dismissal;
 pub mod ending;
 pub mod flushing;
 pub mod heartbeat;
+pub mod locating;
 pub mod permission;
 pub mod places;
 pub mod shedding;
@@ -19,15 +21,16 @@ use crate::limit::Buckets;
 use crate::node::Node;
 use crate::outbox::Meter;
 use crate::websocket::Frames;
+use crate::websocket::deflate::{Compressor, Inflater};
 use connection::{Connection, Opened, Times};
 use protocol::forward::Response;
-use protocol::{CloseCode, Origin, Outgoing, Publication, Push, Refusal, Reply, Text, Welcome};
+use protocol::{CloseCode, Origin, Outgoing, Position, Publication, Push, Refusal, Reply, Text, Welcome};
 use shedding::Going;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use timers::{TICK_MS, Tick, Wheel, ticks};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
@@ -86,8 +89,14 @@ pub struct Local {
     pub stopping: Cell<Option<CloseCode>>,
     /// Those who are being sent away, if any are.
     pub going: RefCell<Option<Going>>,
+    /// Users whose connections somebody asks for.
+    pub searches: RefCell<locating::Searches>,
     /// Told when the last connection has gone.
     pub emptied: Notify,
+    /// Compresses what leaves, for those who have agreed upon that.
+    pub compressor: RefCell<Compressor>,
+    /// Inflates what they send.
+    pub inflater: RefCell<Inflater>,
     /// What this worker holds of frames that many sockets share.
     pub meter: Meter,
     /// What of that waits for somebody, and does not merely leave at the end of this turn.
@@ -98,6 +107,12 @@ pub struct Local {
     held: Cell<usize>,
     /// The tick that the timers were looked at last, for what need not be more exact.
     recent_tick: Cell<Tick>,
+    /// Where a fan-out lists its subscribers.
+    pub subscribers: RefCell<Vec<(Rc<Connection>, Option<Position>)>>,
+    /// Writes to sockets so far.
+    pub writes: Cell<u64>,
+    /// How long deliveries wait for others at present, since the last were taken.
+    pub flush_tick: Cell<Duration>,
     dirty: RefCell<Vec<Rc<Connection>>>,
     wheel: RefCell<Wheel>,
     began: Instant,
@@ -107,6 +122,7 @@ pub struct Local {
 impl Local {
     /// An empty share.
     pub fn new(index: usize, node: Arc<Node>) -> Rc<Self> {
+        let compressor = RefCell::new(Compressor::new(node.config.worker.deflate));
         Rc::new(Self {
             index,
             node,
@@ -122,12 +138,18 @@ impl Local {
             gathered: Notify::new(),
             stopping: Cell::new(None),
             going: RefCell::default(),
+            searches: RefCell::default(),
             emptied: Notify::new(),
+            compressor,
+            inflater: RefCell::default(),
             meter: Meter::default(),
             shared_held: Cell::new(0),
             is_flushing: Cell::new(false),
             held: Cell::new(0),
             recent_tick: Cell::new(FIRST_TICK),
+            subscribers: RefCell::default(),
+            writes: Cell::new(0),
+            flush_tick: Cell::new(Duration::ZERO),
             dirty: RefCell::default(),
             wheel: RefCell::default(),
             began: Instant::now(),
@@ -246,7 +268,7 @@ impl Local {
         if !buffer.is_empty() && !connection.has_ended() {
             {
                 let mut state = connection.state.borrow_mut();
-                let _ = state.outbox.push_own(&buffer, usize::MAX);
+                let _ = state.outbox.push_own(&self.compressed(connection, &buffer), usize::MAX);
                 self.recount(&mut state);
             }
             self.mark_dirty(connection);
@@ -305,7 +327,7 @@ impl Local {
 }
 
 /// How long an id leads to the connection that goes by it now, unless a ping renews it.
-const ALIAS_TTL: std::time::Duration = std::time::Duration::from_secs(600);
+const ALIAS_TTL: Duration = Duration::from_secs(600);
 
 /// The note that says which connection goes by an id that was another one's.
 pub fn alias_note(id: &str) -> String {

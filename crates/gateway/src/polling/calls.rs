@@ -133,6 +133,8 @@ pub fn take_order(local: &Rc<Local>, serve: Serve, order: Order) {
         | Order::Answer { .. }
         | Order::Disconnect { .. }
         | Order::Revoked
-        | Order::Prove { .. } => {}
+        | Order::Prove { .. }
+        | Order::Locate { .. }
+        | Order::Located { .. } => {}
     }
 }

@@ -17,6 +17,7 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
+        self.local.node.metrics.polls_waiting.dec();
         if !self.is_answered {
             abandon(self.local, self.connection, self.turn);
         }
@@ -34,6 +35,7 @@ impl Drop for Waiting<'_> {
 pub async fn hold(local: &Rc<Local>, connection: &Rc<Connection>, turn: u64, time: Duration) -> Got {
     let Some(pipe) = connection.socket.pipe() else { return Got::Ended };
     pipe.begin(turn);
+    local.node.metrics.polls_waiting.inc();
     let mut waiting = Waiting { local, connection, turn, is_answered: false };
     local.try_flush(connection);
     let got = timeout(time, pipe.read(turn)).await;

@@ -2,8 +2,13 @@
 
 mod accept;
 mod asked;
+mod copies;
+mod flush;
+mod flush_tick;
 mod repair;
 mod steady;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 pub use accept::{Front, bind};
@@ -14,12 +19,15 @@ use crate::limit::{Rate, Rates};
 use crate::local::Local;
 use crate::local::timers::TICK_MS;
 use crate::node::Node;
+use crate::websocket::deflate::DeflateConfig;
+use flush_tick::{FlushTick, Work};
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// What connections may do and how long they may take.
 #[derive(Debug, Clone)]
@@ -48,6 +56,8 @@ pub struct WorkerConfig {
     pub idle: Duration,
     /// Messages that could not be understood before the connection is closed with 4010.
     pub bad_messages_max: u32,
+    /// Which messages are compressed for those who take that.
+    pub deflate: DeflateConfig,
     /// What may wait for one slow reader.
     pub outbox_bytes: usize,
     /// What all clients together may make the node hold.
@@ -60,6 +70,8 @@ pub struct WorkerConfig {
     pub ping_timeout: Duration,
     /// A publication has its answer by then.
     pub publish_deadline: Duration,
+    /// How long deliveries may wait for others to leave with; zero: not at all.
+    pub flush_tick_max: Duration,
 }
 
 /// How long a worker that stops waits for HTTP requests that are under way: longer than a publication may take by default.
@@ -97,7 +109,7 @@ async fn run(start: Start) {
     let Some(inbox) = node.router.inboxes().get(index).cloned() else { return };
     let local = Local::new(index, node);
     let accepting = tokio::task::spawn_local(accept::run(local.clone(), listener, front));
-    let ending_turns = tokio::task::spawn_local(turn::end_turns(local.clone()));
+    let ending_turns = tokio::task::spawn_local(flush::end_turns(local.clone(), flush::FLUSH_SLICE));
     let ticking = tokio::task::spawn_local(tick(local.clone()));
     // None of the others ends unless it panics: then this thread ends, and the node with it, rather than going on half.
     let code = tokio::select! {
@@ -122,9 +134,44 @@ async fn run(start: Start) {
 async fn tick(local: Rc<Local>) {
     let mut every = tokio::time::interval(Duration::from_millis(u64::from(TICK_MS)));
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut pace = Pace::new(&local);
     loop {
         every.tick().await;
         local.check_timers();
         local.keep_within_budget();
+        pace.follow(&local);
     }
+}
+
+/// Has the flush tick follow what the worker does.
+struct Pace {
+    tick: FlushTick,
+    looked: Instant,
+    busy: Duration,
+    writes: u64,
+}
+
+impl Pace {
+    fn new(local: &Local) -> Self {
+        let tick = FlushTick::new(local.node.config.worker.flush_tick_max);
+        Self { tick, looked: Instant::now(), busy: busy(), writes: local.writes.get() }
+    }
+
+    fn follow(&mut self, local: &Local) {
+        let (now, busy, writes) = (Instant::now(), busy(), local.writes.get());
+        let work = Work {
+            elapsed: now - self.looked,
+            busy: busy.saturating_sub(self.busy),
+            writes: writes.wrapping_sub(self.writes),
+        };
+        (self.looked, self.busy, self.writes) = (now, busy, writes);
+        let tick = self.tick.after(work);
+        local.flush_tick.set(tick);
+        local.node.metrics.flush_tick(local.index, tick);
+    }
+}
+
+/// For how long this thread has not rested since it began; only as of its last rest.
+fn busy() -> Duration {
+    Handle::current().metrics().worker_total_busy_duration(0)
 }

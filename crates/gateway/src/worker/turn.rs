@@ -1,13 +1,12 @@
-//! The two halves of a turn: taking what the node has put into the inbox, and, when everything at hand has been
-//! handled, publishing what was gathered in one batch and writing each dirty socket once.
+//! Taking what the node has put into the inbox and handing it out; and publishing what a turn has gathered, in one batch.
 
+use super::copies::Copies;
 use super::repair;
 use crate::commands;
 use crate::hub::fanout::{Encoded, Turn};
 use crate::inbox::{Inbox, Item, Mail};
 use crate::local::connection::Connection;
-use crate::local::{Asker, Local, Publishing, unix_ms};
-use crate::outbox::Flushed;
+use crate::local::{Asker, Local, Publishing};
 use crate::policy::Namespace;
 use crate::polling::calls;
 use crate::socketio::removal;
@@ -20,14 +19,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// Sockets written before others get their turn: about 3 ms, so that a large fan-out does not starve pings and accepts.
-const FLUSH_SLICE: usize = 512;
-
 /// Takes mail until told to stop; returns the code to close what is left with.
 pub(super) async fn take_mail(local: &Rc<Local>, inbox: &Arc<Inbox>) -> CloseCode {
+    let mut not_before = Instant::now();
     loop {
-        let mail = inbox.take().await;
+        let mail = inbox.take(not_before).await;
         let began = Instant::now();
+        not_before = began + local.flush_tick.get();
         let stop = handle(local, mail);
         local.keep_within_budget();
         local.node.metrics.turn_seconds.with_label_values(&["take"]).observe(began.elapsed().as_secs_f64());
@@ -141,35 +139,34 @@ fn pass(local: &Local, delivery: Arc<Delivery>, arrived: Instant, gathered: &mut
     gathered.add(&channel, delivery);
 }
 
-/// Encodes once for each encoding; only those who have read ahead get bytes of their own.
+/// Encodes and compresses once for each kind of subscriber; only those who have read ahead get bytes of their own, uncompressed.
 fn fan_out(local: &Rc<Local>, channel: &Channel, deliveries: &[Arc<Delivery>]) {
-    let (namespace, subscribers) = {
+    // A list that is kept, or each turn would have to make one as large as the channel.
+    let mut subscribers = local.subscribers.take();
+    let namespace = {
         let mut hub = local.hub.borrow_mut();
         let Some(entry) = hub.entry(channel) else { return };
-        let subscribers: Vec<_> = entry.subscribers().map(|(s, ahead)| (s.clone(), ahead.cloned())).collect();
+        subscribers.extend(entry.subscribers().map(|(s, ahead)| (s.clone(), ahead.cloned())));
         entry.caught_up();
-        (entry.namespace.clone(), subscribers)
+        entry.namespace.clone()
     };
     let number_of = |id: &str| local.number_of(id);
     let turn = Turn { channel, namespace: &namespace, deliveries, number_of: &number_of, meter: &local.meter };
     let without_members = without_members(&namespace, deliveries);
-    let mut shared: [Option<Encoded>; Encoding::COUNT] = Default::default();
+    let mut of_all = Copies::of(turn);
+    let mut of_others = without_members.as_deref().map(|deliveries| Copies::of(Turn { deliveries, ..turn }));
     let mut delivered = 0;
-    for (connection, ahead) in &subscribers {
+    for (connection, ahead) in subscribers.drain(..) {
+        let (connection, ahead) = (&connection, ahead.as_ref());
         let encoding = connection.encoding();
-        let hidden_from = without_members.as_deref().filter(|_| !sees_members(connection, channel));
-        delivered += match (ahead, hidden_from) {
-            (_, Some(deliveries)) => {
-                let turn = Turn { deliveries, ..turn };
-                hand_out(local, connection, &turn.encode(&encoding, ahead.as_ref()))
-            }
-            (Some(_), None) => hand_out(local, connection, &turn.encode(&encoding, ahead.as_ref())),
-            (None, None) => {
-                let encoded = shared[encoding.index()].get_or_insert_with(|| turn.encode(&encoding, None));
-                hand_out(local, connection, encoded)
-            }
+        let hidden_from = of_others.as_mut().filter(|_| !sees_members(connection, channel));
+        let copies = hidden_from.unwrap_or(&mut of_all);
+        delivered += match ahead {
+            Some(_) => hand_out(local, connection, &copies.turn.encode(&encoding, ahead)),
+            None => hand_out(local, connection, copies.get(local, &encoding, connection.deflate)),
         };
     }
+    local.subscribers.replace(subscribers);
     local.node.metrics.deliveries.inc_by(delivered);
 }
 
@@ -205,34 +202,8 @@ fn note_places(local: &Rc<Local>, connection: &Rc<Connection>) {
     }
 }
 
-/// How long deliveries took: since they reached this node, and since they left the publisher's (by its clock).
-fn observe(local: &Local, delivered: &[(Instant, u64)]) {
-    let now_ms = unix_ms();
-    for (arrived, sent_ms) in delivered {
-        local.node.metrics.fanout_seconds.observe(arrived.elapsed().as_secs_f64());
-        local.node.metrics.delivery_seconds.observe(now_ms.saturating_sub(*sent_ms) as f64 / 1000.0);
-    }
-}
-
-/// Ends turns: whatever has been gathered by then leaves together.
-pub(super) async fn end_turns(local: Rc<Local>) {
-    loop {
-        local.gathered.notified().await;
-        let began = Instant::now();
-        publish(&local);
-        local.tell_places();
-        let delivered = std::mem::take(&mut *local.delivered.borrow_mut());
-        local.is_flushing.set(true);
-        flush(&local).await;
-        local.is_flushing.set(false);
-        local.keep_within_budget();
-        observe(&local, &delivered);
-        local.node.metrics.turn_seconds.with_label_values(&["end"]).observe(began.elapsed().as_secs_f64());
-    }
-}
-
 /// Everything this turn publishes is one batch; the answers come when the broker has it.
-fn publish(local: &Rc<Local>) {
+pub(super) fn publish(local: &Rc<Local>) {
     let gathered = std::mem::take(&mut *local.publishing.borrow_mut());
     if gathered.is_empty() {
         return;
@@ -300,31 +271,4 @@ fn answer_of(channel: Channel, outcome: Outcome) -> Result<Reply, Refusal> {
             Err(Refusal::new(ErrorCode::UnknownOutcome, message))
         }
     }
-}
-
-async fn flush(local: &Rc<Local>) {
-    for (count, connection) in local.take_dirty().into_iter().enumerate() {
-        connection.state.borrow_mut().is_dirty = false;
-        flush_one(local, &connection);
-        if count % FLUSH_SLICE == FLUSH_SLICE - 1 {
-            tokio::task::yield_now().await;
-        }
-    }
-}
-
-/// Writes what waits for a socket in one call, if the kernel takes it; else a task waits until it takes more.
-fn flush_one(local: &Rc<Local>, connection: &Rc<Connection>) {
-    if local.try_flush(connection) == Flushed::Blocked {
-        connection.state.borrow_mut().is_writing = true;
-        tokio::task::spawn_local(write_on(local.clone(), connection.clone()));
-    }
-}
-
-async fn write_on(local: Rc<Local>, connection: Rc<Connection>) {
-    while connection.socket.writable().await.is_ok() {
-        if local.try_flush(&connection) == Flushed::All {
-            break;
-        }
-    }
-    connection.state.borrow_mut().is_writing = false;
 }

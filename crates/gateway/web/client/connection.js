@@ -1,179 +1,111 @@
-/** One WebSocket from its opening to its end: answers by id, deadlines, and the watch over its silence. */
+/** One WebSocket, or what has its shape: answers by id, deadlines, and the watch for silence. */
 
-import { encode, GatewayError } from "./wire.js";
-
-/** A gateway that says nothing of its pings sends them this often. */
-const PING_INTERVAL_DEFAULT_MS = 25_000;
-
-/** What the close says when there was none: the network or the node was lost. */
-const LOST = 1006;
+import { PING_INTERVAL_DEFAULT_MS } from "./limits.js";
+import { callSafely, encode, errorOf, passing } from "./wire.js";
 
 /**
- * One connection. It calls `on.welcome(push)` once, `on.push(push)` for all else that nobody asked for, and
- * `on.end({code, reason, lastedMs})` once, whatever ended it, unless that was `close()`.
+ * One connection.
+ *
+ * @param {WebSocket} socket fresh.
+ * @param {object} context time, ids and the options of the client.
+ * @param {object} on `welcome()` once; `push(type, said)` for all else that nobody asked for; `idle()` whenever the last
+ *   answer is there; `end({code?, reason?, retryMs?})` once, whatever ended it, unless that was `close()`; `retryMs` is
+ *   how long to stay away at least.
  */
-export class Connection {
-  /** The gateway's first message, once it is there. */
-  welcome = null;
-  #socket;
-  #clock;
-  #on;
-  #waits;
-  #nextId;
-  #answers = new Map();
-  #openedAt;
-  #heardAt;
-  #heardCount = 0;
-  #timer = null;
-  #isOver = false;
+export const createConnection = (socket, context, on) => {
+  const { after, nextId, onFrame, commandTimeoutMs, welcomeTimeoutMs = 10_000, pongTimeoutMs = 10_000 } = context;
+  /** Who waits for an answer, by id. */
+  const answers = new Map();
+  let callOff = after(welcomeTimeoutMs, () => drop("no welcome in time"));
 
-  /**
-   * @param {object} parts
-   * @param {WebSocket} parts.socket fresh.
-   * @param {import("../client.d.ts").Clock} parts.clock
-   * @param {() => number} parts.nextId
-   * @param {{welcomeMs: number, pongMs: number}} parts.waits deadlines.
-   * @param {object} parts.on `welcome`, `push`, `end`, and `frame(direction, text)`.
-   */
-  constructor({ socket, clock, nextId, waits, on }) {
-    this.#socket = socket;
-    this.#clock = clock;
-    this.#nextId = nextId;
-    this.#waits = waits;
-    this.#on = on;
-    this.#openedAt = this.#heardAt = clock.now();
-    socket.onmessage = (event) => this.#take(event.data);
-    socket.onclose = (event) => this.#end(event.code ?? LOST, event.reason ?? "");
-    // A close follows, and says all that a page may know.
-    socket.onerror = () => {};
-    this.#timer = clock.setTimeout(() => this.#drop("no welcome in time"), waits.welcomeMs);
-  }
+  /** Sends a command that bears `id`. `answer` is called once: with the reply, or with undefined and an error. */
+  const ask = (id, text, answer) => {
+    answers.set(id, answer);
+    callSafely(onFrame, "out", text);
+    socket.send(text);
+  };
 
-  /** Whether commands may be sent. */
-  get isOpen() {
-    return this.welcome !== null && !this.#isOver;
-  }
-
-  /**
-   * Sends a command that bears `id`. `answer` is called once: with the reply, or with null when the connection ends
-   * before it.
-   */
-  ask(id, text, answer) {
-    this.#answers.set(id, answer);
-    this.#send(text);
-  }
+  /** The same with a command that has no id yet. */
+  const say = (command, answer, id = nextId()) => ask(id, encode({ ...command, id }), answer);
 
   /**
    * Sends a command and waits for its answer.
    *
-   * @returns {Promise<object>} the reply; rejected with a {@link GatewayError}.
+   * @returns {Promise<object>} what the reply says; rejected with a `GatewayError`.
    */
-  request(command, timeoutMs) {
-    const id = this.#nextId();
-    const text = encode({ ...command, id });
-    return new Promise((resolve, reject) => {
-      const timer = this.#clock.setTimeout(() => {
-        this.#answers.delete(id);
-        reject(new GatewayError("timeout", `no answer to \`${command.type}\` in ${timeoutMs} ms`, { temporary: true }));
-      }, timeoutMs);
-      this.ask(id, text, (reply) => {
-        this.#clock.clearTimeout(timer);
-        if (reply === null) {
-          reject(new GatewayError("connection_lost", "the connection broke before the answer", { temporary: true }));
-        } else if (reply.type === "error") {
-          reject(GatewayError.of(reply));
-        } else {
-          resolve(reply);
-        }
-      });
+  const request = (command) =>
+    new Promise((resolve, reject) => {
+      const id = nextId();
+      const callOffWait = after(commandTimeoutMs, () => answer(id, undefined, passing("timeout", "no answer in time")));
+      const settle = (reply, error) => {
+        callOffWait();
+        if (error) reject(error);
+        else resolve(reply);
+      };
+      say(command, settle, id);
     });
-  }
 
-  /** Asks for a sign of life now, as when the machine wakes; without one the connection ends. */
-  probe() {
-    if (!this.isOpen) return;
-    const heardCount = this.#heardCount;
-    const id = this.#nextId();
-    this.#answers.set(id, () => {});
-    this.#send(encode({ type: "ping", id }));
-    this.#clock.clearTimeout(this.#timer);
-    this.#timer = this.#clock.setTimeout(() => {
-      // Whatever was heard is a sign of life, and a pong may have to wait for it.
-      if (this.#heardCount > heardCount) this.#watch();
-      else this.#drop("the gateway has fallen silent");
-    }, this.#waits.pongMs);
-  }
+  const answer = (id, reply, error) => {
+    const take = answers.get(id);
+    answers.delete(id);
+    take?.(reply, error);
+    if (answers.size === 0) on.idle();
+  };
 
-  /** Ends it from this side, in order; nothing is called any more but the answers that still wait. */
-  close() {
-    this.#finish(1000);
-  }
-
-  #send(text) {
-    this.#on.frame?.("out", text);
-    this.#socket.send(text);
-  }
-
-  #take(data) {
-    if (this.#isOver) return;
-    this.#heardAt = this.#clock.now();
-    this.#heardCount += 1;
+  const take = ({ data }) => {
+    callSafely(onFrame, "in", data);
     let message;
     try {
       message = JSON.parse(data);
     } catch {
       // It may have been a publication: come back and recover it.
-      return this.#drop("a message was not JSON");
+      return drop("a message was not JSON");
     }
-    this.#on.frame?.("in", data);
-    if (message === null || typeof message !== "object") return;
-    if (message.type === "welcome" && this.welcome === null) return this.#begin(message);
-    if (this.welcome === null) return;
-    const answer = message.id === undefined ? undefined : this.#answers.get(message.id);
-    if (answer !== undefined) {
-      this.#answers.delete(message.id);
-      answer(message);
-    } else if (message.id === undefined) {
-      this.#on.push(message);
+    const { type, id, ...said } = message ?? {};
+    if (connection.welcome) {
+      watch();
+      if (answers.has(id)) answer(id, said, type === "error" ? errorOf(said) : undefined);
+      else if (id === undefined) on.push(type, said);
+    } else if (type === "welcome" && socket.onmessage) {
+      connection.welcome = said;
+      watch();
+      on.welcome();
     }
-  }
-
-  #begin(welcome) {
-    this.welcome = welcome;
-    this.#watch();
-    this.#on.welcome(welcome);
-  }
+  };
 
   /** Browsers answer the gateway's pings without telling the page: silence is noticed by asking. */
-  #watch() {
-    const quietMs = 2 * (this.welcome.ping_interval_ms || PING_INTERVAL_DEFAULT_MS);
-    const silentMs = this.#clock.now() - this.#heardAt;
-    this.#clock.clearTimeout(this.#timer);
-    this.#timer = this.#clock.setTimeout(() => {
-      if (this.#clock.now() - this.#heardAt >= quietMs) this.probe();
-      else this.#watch();
-    }, Math.max(0, quietMs - silentMs));
-  }
+  const watch = () => {
+    callOff();
+    callOff = after(2 * (connection.welcome.ping_interval_ms || PING_INTERVAL_DEFAULT_MS), probe);
+  };
 
-  #drop(reason) {
-    this.#end(LOST, reason, 4000);
-  }
+  /** Asks for a sign of life now, as when the machine wakes; if nothing at all is heard the connection ends. */
+  const probe = () => {
+    say({ type: "ping" }, () => {});
+    callOff();
+    callOff = after(pongTimeoutMs, () => drop("the gateway is silent"));
+  };
 
-  #end(code, reason, closeCode) {
-    if (this.#isOver) return;
-    const lastedMs = this.welcome === null ? 0 : this.#clock.now() - this.#openedAt;
-    this.#finish(closeCode);
-    this.#on.end({ code, reason, lastedMs });
-  }
+  const drop = (reason) => end({ reason }, 4000);
 
-  #finish(closeCode) {
-    if (this.#isOver) return;
-    this.#isOver = true;
-    this.#clock.clearTimeout(this.#timer);
-    this.#socket.onmessage = this.#socket.onclose = null;
-    if (closeCode !== undefined) this.#socket.close(closeCode);
-    const answers = [...this.#answers.values()];
-    this.#answers.clear();
-    for (const answer of answers) answer(null);
-  }
-}
+  const end = (event, closeCode) => {
+    finish(closeCode);
+    on.end(event);
+  };
+
+  /** Ends it from this side; nothing is called any more but the answers that still wait. */
+  const finish = (closeCode) => {
+    callOff();
+    connection.welcome = socket.onmessage = socket.onclose = null;
+    if (closeCode) socket.close(closeCode);
+    for (const id of answers.keys()) answer(id, undefined, passing("connection_lost", "the connection broke"));
+  };
+
+  /** `welcome` is the gateway's first message, and there as long as commands may be sent. */
+  const connection = { welcome: null, answers, ask, say, request, probe, close: () => finish(1000) };
+  socket.onmessage = take;
+  socket.onclose = (event) => end(event);
+  // A close follows, and says all that a page may know.
+  socket.onerror = () => {};
+  return connection;
+};

@@ -1,214 +1,130 @@
 /** Publications that wait for the gateway's answer: bounded, in order, and repeated only where that is harmless. */
 
-import { Backoff } from "./advice.js";
-import { GatewayError } from "./wire.js";
+import { createBackoff } from "./advice.js";
+import { KEY_HOLDS_MS, WINDOW } from "./limits.js";
+import { byteLength, encode, GatewayError, passing } from "./wire.js";
 
-/** Unanswered publications on one connection; the others wait here rather than in the socket. */
-const WINDOW = 64;
-
-/** Gateways know a key for five minutes: after four no repeat is made. */
-const KEY_HOLDS_MS = 240_000;
+/** After these nobody knows whether a publication has been delivered. */
+const UNKNOWN = ["connection_lost", "unknown_outcome"];
 
 /**
- * One publication on its way.
+ * The queue.
  *
- * @typedef {object} Entry
- * @property {number} id also its place in the order.
- * @property {string} text the command, encoded.
- * @property {number} bytes of `text`.
- * @property {boolean} hasKey a repeat is harmless.
- * @property {boolean} volatile never waits and is never repeated.
- * @property {number} timeoutMs
- * @property {(position: object) => void} [onPublished] called in the moment of the answer.
+ * @param {object} link time, ids and options, and the connection: `open()`, and `isMoving()` from one to the next.
  */
-
-/** The queue. */
-export class Outbox {
-  #clock;
-  #random;
-  #connection;
-  #limits;
-  #waiting = [];
-  #sent = new Set();
-  #volatile = new Set();
-  #bytes = 0;
-  #pause = null;
+export const createOutbox = (link) => {
+  const { now, after, random, nextId, open, isMoving } = link;
+  const { queueMessages = 1000, queueBytes = 1024 * 1024, publishTimeoutMs = 30_000 } = link;
+  /** All that is unanswered, in the order of the calls: what is to be sent again keeps its place. */
+  const queue = new Set();
+  const backoff = createBackoff(random);
+  let bytes = 0;
+  let sentCount = 0;
+  let endPause;
 
   /**
-   * @param {object} parts
-   * @param {import("../client.d.ts").Clock} parts.clock
-   * @param {() => number} parts.random
-   * @param {{messages: number, bytes: number}} parts.limits what may be unanswered.
-   * @param {() => import("./connection.js").Connection | null} parts.connection the one in use.
-   */
-  constructor({ clock, random, limits, connection }) {
-    this.#clock = clock;
-    this.#random = random;
-    this.#limits = limits;
-    this.#connection = connection;
-  }
-
-  /** How much is unanswered: `{messages, bytes}`. */
-  get size() {
-    return { messages: this.#waiting.length + this.#sent.size + this.#volatile.size, bytes: this.#bytes };
-  }
-
-  /**
-   * Takes a publication.
+   * Takes a publication. With a key a repeat is harmless; a volatile one never waits and is never repeated.
    *
-   * @param {Entry} entry
+   * @param {object} command
+   * @param {number} [timeoutMs]
+   * @param {(position: {epoch?: string, offset?: number}) => void} onPublished called in the moment of the answer.
    * @returns {Promise<{epoch?: string, offset?: number}>}
    */
-  add(entry) {
+  const add = async (command, timeoutMs = publishTimeoutMs, onPublished) => {
+    const { key, volatile } = command;
+    const id = nextId();
+    const text = encode({ ...command, id });
+    const size = byteLength(text);
+    if (volatile && !open()) throw passing("offline", "no connection");
+    const isFull = queue.size >= queueMessages || bytes + size > queueBytes;
+    if (isFull) throw passing("queue_full", `${queue.size} publications wait`);
     return new Promise((resolve, reject) => {
-      const refusal = this.#refusal(entry);
-      if (refusal !== null) return reject(refusal);
-      entry.resolve = resolve;
-      entry.reject = reject;
-      entry.backoff = new Backoff({ random: this.#random });
-      entry.timer = this.#clock.setTimeout(() => this.#expire(entry), entry.timeoutMs);
-      this.#bytes += entry.bytes;
-      if (entry.volatile) return this.#sendOnce(entry);
-      this.#waiting.push(entry);
-      this.flush();
+      let isSent = false;
+      let isUncertain = false;
+      let firstSentAt;
+
+      const unsend = () => {
+        if (isSent) sentCount -= 1;
+        isSent = false;
+      };
+
+      const forget = () => {
+        callOff();
+        unsend();
+        queue.delete(entry);
+        bytes -= size;
+      };
+
+      const fail = (error) => {
+        forget();
+        reject(isUncertain ? passing("unknown_outcome", `perhaps delivered: ${error.message}`) : error);
+      };
+
+      const send = () => {
+        if (isSent) return;
+        firstSentAt ??= now();
+        if (isUncertain && now() - firstSentAt > KEY_HOLDS_MS) return fail(Error("its key is too old"));
+        const maxBytes = open().welcome.max_message_bytes;
+        if (size > maxBytes) return fail(new GatewayError("too_large", `over ${maxBytes} bytes`));
+        isSent = true;
+        sentCount += 1;
+        open().ask(id, text, answered);
+      };
+
+      const answered = (reply, error) => {
+        // Its time may have run out meanwhile.
+        if (!queue.has(entry)) return;
+        const isUnknown = UNKNOWN.includes(error?.code);
+        isUncertain ||= isUnknown && !volatile;
+        if (!error) {
+          const { channel, ...position } = reply;
+          forget();
+          onPublished(position);
+          resolve(position);
+        } else if (!volatile && (isUnknown ? key : error.temporary)) {
+          unsend();
+          endPause ??= after(error.retryAfterMs ?? backoff.next(), resume);
+        } else {
+          fail(error);
+        }
+        flush();
+      };
+
+      const callOff = after(timeoutMs, () => {
+        isUncertain ||= isSent;
+        fail(passing("timeout", "no answer in time"));
+        flush();
+      });
+      const entry = { send, fail };
+      queue.add(entry);
+      bytes += size;
+      if (volatile) send();
+      else flush();
     });
-  }
+  };
+
+  /** A new connection, or the pause is over. */
+  const resume = () => {
+    endPause?.();
+    endPause = undefined;
+    flush();
+  };
 
   /** Sends what may be sent now. */
-  flush() {
-    while (this.#waiting.length > 0 && this.#sent.size < WINDOW && this.#pause === null && this.#isOpen()) {
-      const entry = this.#waiting.shift();
-      if (entry.bytes > this.#maxBytes()) {
-        this.#reject(entry, tooLarge(entry, this.#maxBytes()));
-      } else if (this.#clock.now() - entry.firstSentAt > KEY_HOLDS_MS) {
-        this.#reject(entry, unknownOutcome("its key may have been forgotten by now"));
-      } else {
-        this.#send(entry);
-      }
+  const flush = () => {
+    for (const { send } of queue) {
+      if (sentCount >= WINDOW || endPause || isMoving() || !open()) return;
+      send();
     }
-  }
-
-  /** A new connection: what the old one was asked to wait for is over. */
-  resume() {
-    this.#clock.clearTimeout(this.#pause);
-    this.#pause = null;
-    this.flush();
-  }
+  };
 
   /** Gives all of it up. */
-  fail(code, message) {
-    for (const entry of this.#waiting.splice(0)) {
-      this.#reject(entry, entry.isUncertain ? unknownOutcome(message) : new GatewayError(code, message));
-    }
-  }
+  const failAll = (error) => {
+    for (const { fail } of queue) fail(error);
+  };
 
-  #isOpen() {
-    return this.#connection()?.isOpen === true;
-  }
+  /** How much is unanswered. */
+  const size = () => ({ messages: queue.size, bytes });
 
-  #maxBytes() {
-    return this.#connection().welcome.max_message_bytes ?? Infinity;
-  }
-
-  #refusal(entry) {
-    if (entry.volatile && !this.#isOpen()) {
-      return new GatewayError("offline", "volatile publications do not wait for a connection", { temporary: true });
-    }
-    if (this.#isOpen() && entry.bytes > this.#maxBytes()) {
-      return tooLarge(entry, this.#maxBytes());
-    }
-    const { messages, bytes } = this.size;
-    if (messages >= this.#limits.messages || bytes + entry.bytes > this.#limits.bytes) {
-      const text = `${messages} publications of ${bytes} bytes wait for the gateway already`;
-      return new GatewayError("queue_full", text, { temporary: true });
-    }
-    return null;
-  }
-
-  #send(entry) {
-    entry.firstSentAt ??= this.#clock.now();
-    this.#sent.add(entry);
-    this.#connection().ask(entry.id, entry.text, (reply) => {
-      // Its time may have run out meanwhile.
-      if (!this.#sent.delete(entry)) return;
-      this.#answered(entry, reply);
-      this.flush();
-    });
-  }
-
-  #sendOnce(entry) {
-    this.#volatile.add(entry);
-    this.#connection().ask(entry.id, entry.text, (reply) => {
-      if (!this.#volatile.delete(entry)) return;
-      if (reply === null) this.#reject(entry, new GatewayError("connection_lost", "the connection broke"));
-      else if (reply.type === "error") this.#reject(entry, GatewayError.of(reply));
-      else this.#resolve(entry, reply);
-    });
-  }
-
-  #answered(entry, reply) {
-    if (reply !== null && reply.type !== "error") return this.#resolve(entry, reply);
-    const isUnknown = reply === null || reply.code === "unknown_outcome";
-    entry.isUncertain ||= isUnknown;
-    const mayRepeat = isUnknown ? entry.hasKey : reply.temporary === true;
-    if (mayRepeat) {
-      this.#putBack(entry);
-      if (reply !== null) this.#pauseFor(reply.retry_after_ms ?? entry.backoff.next());
-    } else if (reply === null) {
-      this.#reject(entry, unknownOutcome("the connection broke before the answer; with a `key` it would be repeated"));
-    } else if (entry.isUncertain && !isUnknown) {
-      this.#reject(entry, unknownOutcome(`its repeat was refused: ${reply.message}`));
-    } else {
-      this.#reject(entry, GatewayError.of(reply));
-    }
-  }
-
-  /** Back to its place in the order. */
-  #putBack(entry) {
-    const place = this.#waiting.findIndex((other) => other.id > entry.id);
-    this.#waiting.splice(place === -1 ? this.#waiting.length : place, 0, entry);
-  }
-
-  #pauseFor(ms) {
-    if (this.#pause !== null) return;
-    this.#pause = this.#clock.setTimeout(() => {
-      this.#pause = null;
-      this.flush();
-    }, ms);
-  }
-
-  #expire(entry) {
-    const wasSent = this.#sent.delete(entry) || this.#volatile.delete(entry);
-    const place = this.#waiting.indexOf(entry);
-    if (place !== -1) this.#waiting.splice(place, 1);
-    const text = `not answered in ${entry.timeoutMs} ms`;
-    const isUnknown = wasSent || entry.isUncertain;
-    this.#reject(entry, isUnknown ? unknownOutcome(text) : new GatewayError("timeout", text, { temporary: true }));
-    this.flush();
-  }
-
-  #resolve(entry, { epoch, offset }) {
-    this.#forget(entry);
-    const position = epoch === undefined ? {} : { epoch, offset };
-    entry.onPublished?.(position);
-    entry.resolve(position);
-  }
-
-  #reject(entry, error) {
-    this.#forget(entry);
-    entry.reject(error);
-  }
-
-  #forget(entry) {
-    this.#clock.clearTimeout(entry.timer);
-    this.#bytes -= entry.bytes;
-  }
-}
-
-function tooLarge(entry, maxBytes) {
-  return new GatewayError("too_large", `a message has at most ${maxBytes} bytes, and this one ${entry.bytes}`);
-}
-
-function unknownOutcome(why) {
-  return new GatewayError("unknown_outcome", `it may or may not have been delivered: ${why}`, { temporary: true });
-}
+  return { add, resume, failAll, size };
+};

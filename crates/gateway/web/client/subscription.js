@@ -1,195 +1,202 @@
 /** One channel as its subscriber sees it: every publication once and in order, or word that some are lost. */
 
-import { Retained } from "./retained.js";
-import { report } from "./wire.js";
+import { createBackoff } from "./advice.js";
+import { SPARED_MAX } from "./limits.js";
+import { askToken } from "./time.js";
+import { callSafely } from "./wire.js";
 
-/** Own publications told apart by offset; older ones are forgotten first. */
-const SPARED_MAX = 1000;
+/** Reasons for which a gateway ends a subscription only for now. */
+const PASSING = ["rate_limited", "unavailable", "unknown_outcome", "internal"];
 
-/** A subscription, from `Gateway.subscribe` until `unsubscribe` or until the gateway ends it. */
-export class Subscription {
-  /** The channel's name. */
-  channel;
-  /** Asks the application for a token of this subscription's own; undefined if there is none. */
-  getToken;
-  #state = "waiting";
-  #position;
-  #handlers;
-  #members;
-  #leave;
-  /** Only if somebody wants to know. */
-  #retained = null;
+/**
+ * A subscription, from `Gateway.subscribe` until `unsubscribe` or until the gateway ends it.
+ *
+ * @param {string} channel
+ * @param {import("../client.d.ts").SubscribeOptions} options
+ * @param {object} context time, and the connection: `open()`.
+ * @param {() => void} forget called once it is over.
+ * @returns {object} `seen`: what the application gets; the rest is the client's.
+ */
+export const createSubscription = (channel, { members, recover, getToken, ...handlers }, context, forget) => {
+  const { after, open, random } = context;
+  const backoff = createBackoff(random);
   /** Offsets of own publications with `echo: false`: a recovery would bring them. */
-  #spared = new Set();
+  const spared = new Set();
+  /** The newest publication of each key, if anybody wants to know. */
+  const entries = handlers.onState && new Map();
+  let state = "waiting";
+  /** Of the last publication seen; none before the first answer and in channels without history. */
+  let position = recover ? { ...recover } : undefined;
 
-  /** Made by `Gateway.subscribe`. */
-  constructor(channel, { members = false, recover = null, getToken, ...handlers }, leave) {
-    this.channel = channel;
-    this.getToken = getToken && (() => getToken(channel));
-    this.#members = members;
-    this.#position = recover && { epoch: recover.epoch, offset: recover.offset };
-    this.#handlers = handlers;
-    this.#leave = leave;
-    if (handlers.onState !== undefined) this.#retained = new Retained();
-  }
+  /** There is a connection: asks, if it has not yet. */
+  const resume = () => {
+    if (state !== "waiting" || !open()) return;
+    state = "subscribing";
+    if (!getToken) return say();
+    const connection = open();
+    const ifStill = (act) => (result) => connection === open() && state === "subscribing" && act(result);
+    askToken(getToken, context, channel).then(ifStill(say), ifStill(end));
+  };
 
-  /**
-   * `waiting` (for a connection or for the next attempt), `subscribing`, `subscribed`, or `ended`.
-   *
-   * @type {"waiting" | "subscribing" | "subscribed" | "ended"}
-   */
-  get state() {
-    return this.#state;
-  }
+  const say = (token) => {
+    const wanted = { recover: position, members, state: entries ? undefined : false };
+    open().say({ type: "subscribe", channel, token, ...wanted }, (reply, error) => {
+      if (state === "ended") return;
+      if (!error) accept(reply);
+      else if (error.temporary) askLater(error.retryAfterMs);
+      else end(error);
+    });
+  };
 
-  /**
-   * Where the reader stands: `{epoch, offset}` of the last publication seen, or null before the first answer and in
-   * channels without history. Kept somewhere it can be given to a later `subscribe` as `recover`.
-   */
-  get position() {
-    return this.#position && { ...this.#position };
-  }
-
-  /** Ends the subscription. Nothing is called any more. */
-  unsubscribe() {
-    if (this.#state === "ended") return;
-    this.#state = "ended";
-    this.#leave(this);
-  }
-
-  /** The command that asks for it. */
-  command(token) {
-    const command = { type: "subscribe", channel: this.channel, token };
-    if (this.#position) command.recover = this.#position;
-    if (this.#members) command.members = true;
-    if (this.#retained === null) command.state = false;
-    return command;
-  }
-
-  /** The command is on its way. */
-  asked() {
-    this.#state = "subscribing";
-  }
+  const askLater = (ms = backoff.next()) => {
+    lost();
+    after(ms, resume);
+  };
 
   /** The connection or the attempt has failed: the position stays. */
-  lost() {
-    if (this.#state !== "ended") this.#state = "waiting";
-  }
+  const lost = () => {
+    if (state !== "ended") state = "waiting";
+  };
 
   /** The gateway's `subscribed`: what was missed, and from where it goes on. */
-  accept(reply) {
-    const { epoch, offset, recovered, state, members, clients, users } = reply;
-    const before = this.#position && { ...this.#position };
+  const accept = ({ publications = [], state: retained = [], ...told }) => {
+    const { epoch, offset, recovered } = told;
+    const before = position?.offset;
     // A history that has lost its newest part counts the same offsets again: nothing of it is known.
-    const goesOn = before !== null && before.epoch === epoch && before.offset <= offset;
-    const all = reply.publications ?? [];
-    const missed = goesOn ? all.filter((publication) => !(publication.offset <= before.offset)) : all;
-    this.#state = "subscribed";
-    if (!goesOn) {
-      this.#spared.clear();
-      const first = missed[0]?.offset;
-      this.#position = typeof epoch === "string" ? { epoch, offset: first === undefined ? offset : first - 1 } : null;
+    const goesOn = position?.epoch === epoch && before <= offset;
+    state = "subscribed";
+    backoff.lasted(Infinity);
+    if (!goesOn) begin(epoch, publications.length > 0 ? publications[0].offset - 1 : offset);
+    call("onSubscribed", told);
+    if (entries) {
+      entries.clear();
+      for (const publication of retained) entries.set(publication.retain, { ...publication, channel });
+      tellState();
     }
-    this.#call("onSubscribed", { channel: this.channel, epoch, offset, recovered, members, clients, users });
-    this.#retained?.begin(state, this.channel);
-    this.#tellState();
-    if (before !== null && !recovered) {
-      const lost = goesOn ? hole(before.offset, missed, offset) : {};
-      this.#call("onGap", { channel: this.channel, ...lost, epoch, cause: "not_recovered" });
+    if (before !== undefined && !recovered) {
+      call("onGap", { channel, ...(goesOn && hole(before, publications, offset)), epoch, cause: "not_recovered" });
     }
-    for (const publication of missed) this.#deliver(publication);
-    if (this.#position !== null) this.#goTo(offset);
-  }
+    publications.forEach(deliver);
+    if (position) goTo(offset);
+  };
 
-  /** A push of the gateway for this channel. */
-  push(push) {
-    // Until the answer is there pushes belong to an earlier subscription: what they bring is recovered.
-    if (this.#state !== "subscribed") return;
-    if (push.type === "publication") this.#deliver(push);
-    else if (push.type === "gap") this.#gap(push);
-    else if (push.type === "join") this.#call("onJoin", { channel: this.channel, member: push.member });
-    else if (push.type === "leave") {
-      this.#call("onLeave", { channel: this.channel, member: push.member, cause: push.cause });
-    }
-  }
+  /** Nothing of this epoch has been seen but what is up to this offset. */
+  const begin = (epoch, offset) => {
+    spared.clear();
+    position = epoch && { epoch, offset };
+  };
 
-  /** The gateway has ended or refused it for good. */
-  ended(code, reason) {
-    if (this.#state === "ended") return;
-    this.#state = "ended";
-    this.#call("onEnd", { channel: this.channel, code, reason });
-  }
+  const deliver = (delivered) => {
+    const publication = { ...delivered, channel };
+    const { offset } = publication;
+    if (position && offset !== undefined) {
+      const isKnown = offset <= position.offset || spared.has(offset);
+      if (offset > position.offset) goTo(offset);
+      if (isKnown) return;
+    }
+    call("onPublication", publication);
+    keep(publication);
+  };
+
+  const tellState = (change) => call("onState", entries, change);
+
+  const keep = (publication) => {
+    const { retain, offset, data } = publication;
+    // After a reconnect the state may be newer than what is recovered.
+    if (!entries || retain === undefined || entries.get(retain)?.offset >= offset) return;
+    const isChange = data === null ? entries.delete(retain) : entries.set(retain, publication);
+    if (isChange) tellState(publication);
+  };
+
+  const gap = (told) => {
+    const { to, epoch } = told;
+    if (epoch && epoch !== position?.epoch) {
+      // Where it names no offset: from the beginning of the new epoch.
+      begin(epoch, to ?? 0);
+      // What comes next is newer than all that is kept, whatever its offset.
+      entries?.forEach((publication, key) => entries.set(key, { ...publication, offset: undefined }));
+    } else if (position && to) {
+      goTo(to);
+    }
+    call("onGap", { ...told, cause: "gap" });
+  };
 
   /** A publication of this client with `echo: false` has this position: it will not come, unless by a recovery. */
-  spare({ epoch, offset }) {
-    const position = this.#position;
-    if (position === null || position.epoch !== epoch || offset <= position.offset) return;
-    this.#spared.add(offset);
-    if (this.#spared.size > SPARED_MAX) this.#spared.delete(this.#spared.values().next().value);
-    if (this.#spared.has(position.offset + 1)) this.#goTo(position.offset);
-  }
-
-  #deliver({ type, ...rest }) {
-    const publication = { ...rest, channel: this.channel };
-    const { offset } = publication;
-    if (typeof offset === "number" && this.#position !== null) {
-      if (offset <= this.#position.offset) return;
-      const isSpared = this.#spared.has(offset);
-      this.#goTo(offset);
-      if (isSpared) return;
-    }
-    this.#call("onPublication", publication);
-    if (this.#retained?.put(publication)) this.#tellState(publication);
-  }
-
-  #tellState(change) {
-    if (this.#retained !== null) this.#call("onState", this.#retained.entries, change);
-  }
+  const spare = ({ epoch, offset }) => {
+    if (!position || position.epoch !== epoch || offset <= position.offset) return;
+    spared.add(offset);
+    if (spared.size > SPARED_MAX) spared.delete(spared.values().next().value);
+    goTo(position.offset);
+  };
 
   /** Everything up to this offset is done with, and so are own publications that would come next. */
-  #goTo(offset) {
-    const position = this.#position;
+  const goTo = (offset) => {
+    for (const done of spared) if (done <= offset) spared.delete(done);
+    while (spared.delete(offset + 1)) offset += 1;
     position.offset = offset;
-    for (const spared of this.#spared) if (spared <= offset) this.#spared.delete(spared);
-    while (this.#spared.delete(position.offset + 1)) position.offset += 1;
-  }
+  };
 
-  #gap({ from, to, epoch }) {
-    if (typeof epoch === "string" && epoch !== this.#position?.epoch) {
-      this.#spared.clear();
-      this.#retained?.forgetOffsets();
-      // Where it names no offset: from the beginning of the new epoch, of which nothing has been seen.
-      this.#position = { epoch, offset: to ?? 0 };
-    } else if (this.#position !== null && to !== undefined) {
-      this.#goTo(to);
-    }
-    this.#call("onGap", { channel: this.channel, from, to, epoch, cause: "gap" });
-  }
+  /** The gateway has ended or refused it for good. */
+  const end = ({ code, message: reason }) => {
+    if (finish()) callSafely(handlers.onEnd, { channel, code, reason });
+  };
 
-  #call(name, ...told) {
+  const finish = () => {
+    if (state === "ended") return false;
+    state = "ended";
+    forget();
+    return true;
+  };
+
+  const call = (name, ...told) => {
     // A handler may have ended it in between.
-    if (this.#state === "ended" && name !== "onEnd") return;
-    try {
-      this.#handlers[name]?.(...told);
-    } catch (error) {
-      report(error);
-    }
-  }
-}
+    if (state !== "ended") callSafely(handlers[name], ...told);
+  };
+
+  /** What the gateway pushes for this channel, by type. */
+  const heard = {
+    publication: deliver,
+    gap,
+    join: (pushed) => call("onJoin", pushed),
+    leave: (pushed) => call("onLeave", pushed),
+    unsubscribed({ code, reason }) {
+      // A token of its own has ended: there may be a next.
+      if (PASSING.includes(code) || (getToken && code === "unauthenticated")) askLater();
+      else end({ code, message: reason });
+    },
+  };
+
+  const push = (type, pushed) => {
+    // Until the answer is there pushes belong to an earlier subscription: what they bring is recovered.
+    if (state === "subscribed") heard[type]?.(pushed);
+  };
+
+  const seen = {
+    channel,
+    get state() {
+      return state;
+    },
+    get position() {
+      return position ? { ...position } : null;
+    },
+    unsubscribe() {
+      // That there was nothing to leave is as good.
+      if (finish()) open()?.say({ type: "unsubscribe", channel }, () => {});
+    },
+  };
+  return { seen, resume, lost, push, spare };
+};
 
 /** The first and the last offset that are missing between a position and the channel's newest offset, if any is. */
-function hole(after, publications, newest) {
-  let expected = after + 1;
+const hole = (after, publications, newest) => {
   let from;
   let to;
-  const missing = (first, last) => {
-    from ??= first;
-    to = last;
-  };
-  for (const { offset } of publications) {
-    if (offset > expected) missing(expected, offset - 1);
-    expected = offset + 1;
+  for (const { offset } of [...publications, { offset: newest + 1 }]) {
+    if (offset > after + 1) {
+      from ??= after + 1;
+      to = offset - 1;
+    }
+    after = Math.max(after, offset);
   }
-  if (newest >= expected) missing(expected, newest);
-  return from === undefined ? {} : { from, to };
-}
+  return from && { from, to };
+};

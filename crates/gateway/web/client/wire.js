@@ -1,6 +1,7 @@
 /** What both sides of the wire agree on: names, sizes and errors. */
 
-const NAME_BYTES_MAX = 255;
+import { NAME_BYTES_MAX } from "./limits.js";
+
 const encoder = new TextEncoder();
 
 /**
@@ -17,89 +18,78 @@ export class GatewayError extends Error {
   /**
    * @param {string} code
    * @param {string} message for people.
-   * @param {{temporary?: boolean, retryAfterMs?: number}} [more]
+   * @param {boolean} [temporary] the same may succeed later.
+   * @param {number} [retryAfterMs] when that is, where it is known.
    */
-  constructor(code, message, { temporary = false, retryAfterMs } = {}) {
+  constructor(code, message, temporary = false, retryAfterMs) {
     super(message);
-    this.name = "GatewayError";
-    this.code = code;
-    /** The same may succeed later. */
-    this.temporary = temporary;
-    /** When that is, in ms, where it is known. */
-    this.retryAfterMs = retryAfterMs;
-  }
-
-  /** An `error` reply of the gateway as an error. */
-  static of(reply) {
-    const more = { temporary: reply.temporary === true, retryAfterMs: reply.retry_after_ms };
-    return new GatewayError(String(reply.code), String(reply.message), more);
+    Object.assign(this, { name: "GatewayError", code, temporary, retryAfterMs });
   }
 }
+
+/** The `error` of a gateway as it is thrown. */
+export const errorOf = (reply) => new GatewayError(reply.code, reply.message, reply.temporary, reply.retry_after_ms);
+
+/** An error that may be over when the same is tried again. */
+export const passing = (code, message) => new GatewayError(code, message, true);
 
 /** How long a text is on the wire, in bytes. */
-export function byteLength(text) {
-  return encoder.encode(text).length;
-}
+export const byteLength = (text) => encoder.encode(text).length;
 
 /**
  * Refuses a channel name that no gateway takes, so that it is not counted there as a bad message.
  *
  * @throws {TypeError}
  */
-export function checkChannel(channel) {
-  checkName("a channel", channel);
-  if (/^[@$]|[\s\p{Cc},{}*]/u.test(channel)) {
-    throw new TypeError("a channel's name has no spaces, commas, braces or `*` and does not begin with `@` or `$`");
-  }
-}
+export const checkChannel = (channel = "") => {
+  checkNames({ channel });
+  if (/^[@$]|[\s\p{Cc},{}*]/u.test(channel)) throw TypeError("channel: not a name for one");
+};
 
 /**
- * Refuses an `event` or `key` that is not 1 to 255 bytes long.
+ * Refuses names that are not 1 to 255 bytes long, among those that are given.
  *
  * @throws {TypeError}
  */
-export function checkName(what, name) {
-  if (typeof name !== "string" || name === "" || byteLength(name) > NAME_BYTES_MAX) {
-    throw new TypeError(`${what} is named by a string of 1 to ${NAME_BYTES_MAX} bytes`);
+export const checkNames = (names) => {
+  for (const what in names) {
+    const name = names[what];
+    const isName = typeof name === "string" && name !== "" && byteLength(name) <= NAME_BYTES_MAX;
+    if (!isName && name !== undefined) throw TypeError(`${what}: not a string of 1 to ${NAME_BYTES_MAX} bytes`);
   }
-}
+};
 
 /**
  * A command as text.
  *
  * @throws {TypeError} if its data is not JSON, or holds half a character (a lone surrogate), which gateways refuse.
  */
-export function encode(command) {
-  if ("data" in command && JSON.stringify(command.data) === undefined) {
-    throw new TypeError("`data` is a JSON value: undefined, functions and symbols are not");
-  }
+export const encode = (command) => {
+  if ("data" in command && JSON.stringify(command.data) === undefined) throw TypeError("data: not JSON");
   const text = JSON.stringify(command);
-  if (text.includes("\\ud") && text.match(/\\(?:u[0-9a-f]{4}|[^u])/g).some((escape) => /^\\ud[89a-f]/.test(escape))) {
-    throw new TypeError("a string holds half a character (a lone surrogate)");
-  }
+  // Only halves are escaped like this; without the pairs of backslashes each that is left begins an escape.
+  if (text.replaceAll("\\\\", "").includes("\\ud")) throw TypeError("a lone surrogate");
   return text;
-}
+};
 
 /**
  * The address of a gateway as a WebSocket takes it.
  *
  * @param {string} url absolute, or relative to the page; http and https become ws and wss.
  */
-export function socketUrl(url) {
+export const socketUrl = (url) => {
   const absolute = new URL(url, globalThis.location?.href);
-  if (absolute.protocol === "http:") absolute.protocol = "ws:";
-  if (absolute.protocol === "https:") absolute.protocol = "wss:";
+  absolute.protocol = absolute.protocol.replace("http", "ws");
   absolute.hash = "";
   return absolute.href;
-}
+};
 
-/** Tells of a fault in the application's own handler without letting it disturb the client. */
-export function report(error) {
-  if (typeof globalThis.reportError === "function") {
-    globalThis.reportError(error);
-  } else {
-    queueMicrotask(() => {
-      throw error;
-    });
+/** Calls what the application has given, whose faults are told of and disturb nothing. */
+export const callSafely = (handler, ...told) => {
+  try {
+    handler?.(...told);
+  } catch (error) {
+    if (globalThis.reportError) reportError(error);
+    else Promise.reject(error);
   }
-}
+};

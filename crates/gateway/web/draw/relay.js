@@ -3,7 +3,7 @@
  * it closes with, and what was drawn before comes first after each opening (`since=0`), one's own messages included.
  */
 
-import { adviceFor, Backoff } from "../client/advice.js";
+import { adviceFor, createBackoff } from "../client/advice.js";
 
 /** How long connecting may take. */
 const OPEN_MS = 10_000;
@@ -43,7 +43,7 @@ export class Relay extends EventTarget {
     this.#address = address;
     this.#getToken = getToken;
     this.#means = { clock, WebSocket };
-    this.#backoff = new Backoff({ random });
+    this.#backoff = createBackoff(random);
     globalThis.addEventListener?.("online", () => this.#state === "waiting" && this.connect());
   }
 

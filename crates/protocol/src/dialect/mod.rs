@@ -3,11 +3,14 @@
 //! A dialect reads whole messages (the transport has reassembled and bounded them) and writes messages through
 //! [`Messages`], so that the same code serves WebSocket frames, a stream of events or a polling answer.
 
+mod array;
 pub mod events;
 pub mod json;
 pub mod msgpack;
 pub mod raw;
 pub mod socketio;
+
+pub use array::Array;
 
 use crate::{Channel, CloseCode, Epoch, Outgoing, Refusal, Request};
 use socketio::Rules;

@@ -51,7 +51,7 @@ fn first_cells(heading: &str) -> BTreeSet<String> {
 }
 
 fn all_goldens() -> BTreeSet<String> {
-    let of_kind = [commands::FILES, outgoing::FILES, &[commands::ARRAY]].concat();
+    let of_kind = [commands::FILES, outgoing::FILES, &[commands::ARRAY, outgoing::ARRAY]].concat();
     of_kind.iter().flat_map(|file| files::messages(file)).collect()
 }
 

@@ -8,6 +8,7 @@ use protocol::envelope::{
 };
 use protocol::forward::{Ask, Request, Response};
 use protocol::order::Whom;
+use protocol::whereabouts::{Connected, Part};
 use protocol::{Cause, Channel, CloseCode, Epoch, Order, Origin, Payload, Publication};
 
 #[derive(Debug, PartialEq)]
@@ -29,6 +30,8 @@ golden_files! { BetweenNodes:
     ToNode(Order::Disconnect { .. }) => "order-disconnect.hex",
     ToNode(Order::Revoked) => "order-revoked.hex",
     ToNode(Order::Prove { .. }) => "order-prove.hex",
+    ToNode(Order::Locate { .. }) => "order-locate.hex",
+    ToNode(Order::Located { .. }) => "order-located.hex",
 }
 
 fn positioned(first: u64, publications: Vec<Publication>) -> BetweenNodes {
@@ -92,7 +95,28 @@ fn samples() -> Vec<BetweenNodes> {
         disconnect(Whom::Channel(Channel::new("chat").unwrap()), CloseCode::Reset),
         ToNode(Order::Revoked),
         ToNode(Order::Prove { connection: 7 }),
+        ToNode(Order::Locate { ticket: 9, limit: 100, answer_to: "n2.c".into(), user: "ann".into() }),
+        located(vec![connected(None, &["chat", "news"]), connected(Some("n3.e.0000000000000001"), &[])]),
+        located(Vec::new()),
     ]
+}
+
+fn connected(seen_as: Option<&str>, channels: &[&str]) -> Connected {
+    Connected {
+        number: 7,
+        since_ms: 1_763_700_000_000,
+        seen_as: seen_as.map(Into::into),
+        dialect: "socketio".into(),
+        transport: "polling".into(),
+        subscriptions: 2,
+        channels: channels.iter().map(|channel| (*channel).into()).collect(),
+    }
+}
+
+fn located(connections: Vec<Connected>) -> BetweenNodes {
+    let count = u32::try_from(connections.len()).unwrap();
+    let part = Part { node: "n2.c".into(), parts: 2, part: 1, count, connections };
+    ToNode(Order::Located { ticket: 9, part: part.encode() })
 }
 
 fn join(epoch: Option<&Epoch>, publications: &[Publication]) -> Bytes {

@@ -3,7 +3,7 @@
 use crate::samples::chat;
 use crate::transport::{Recorder, Written, msgpack, read_msgpack};
 use crate::{commands, files, outgoing};
-use protocol::dialect::{Dialect, Encoding, Incoming};
+use protocol::dialect::{Array, Dialect, Encoding, Incoming};
 use protocol::{Command, Content, ErrorCode, Outgoing, Payload, Push, Request};
 use serde_json::Value;
 
@@ -60,6 +60,18 @@ fn the_commands_of_an_array_are_read_in_order() {
     let golden = files::msgpack_messages(commands::ARRAY);
     let read: Vec<Request> = read_msgpack(&golden[0]).into_iter().map(|request| plain(request.unwrap())).collect();
     assert_eq!(read, in_json);
+}
+
+#[test]
+fn messages_become_an_array_of_the_same_bytes() {
+    let golden = files::msgpack_messages(outgoing::ARRAY);
+    assert_eq!(golden.len(), outgoing::IN_ARRAY.len());
+    for (files, golden) in outgoing::IN_ARRAY.iter().zip(golden) {
+        let objects: Vec<_> = files.iter().map(|file| files::msgpack_messages(file).remove(0)).collect();
+        let mut recorder = Recorder::default();
+        Array::Msgpack.write(&objects.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut recorder);
+        assert_eq!(recorder.0, [Written::Binary(golden)]);
+    }
 }
 
 #[test]

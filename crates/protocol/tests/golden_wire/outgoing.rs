@@ -3,7 +3,7 @@
 use crate::files::{self, golden_files};
 use crate::samples::{ann, anonymous, bare, binary, chat, counted, full, hello, listed, member, place, retained, text};
 use crate::transport::{Recorder, Written, json, read};
-use protocol::dialect::Encoding;
+use protocol::dialect::{Array, Encoding};
 use protocol::{
     Cause, Channel, CloseCode, ErrorCode, Member, Members, Origin, Outgoing, Payload, Publication, Push, Refusal,
     Reply, Welcome,
@@ -29,6 +29,13 @@ golden_files! { Outgoing:
     Outgoing::Push(Push::Expiring { .. }) => "push-expiring.jsonl",
     Outgoing::Push(Push::Reconnect { .. }) => "push-reconnect.jsonl",
 }
+
+/// Several messages as one.
+pub(crate) const ARRAY: &str = "messages-in-an-array.jsonl";
+
+/// The golden messages that it holds.
+pub(crate) const IN_ARRAY: [&[&str]; 2] =
+    [&["push-welcome.jsonl"], &["push-publication.jsonl", "reply-published.jsonl"]];
 
 pub(crate) fn samples() -> Vec<Outgoing> {
     [replies(), refusals(), pushes()].concat()
@@ -224,4 +231,16 @@ fn whether_a_publisher_wants_its_echo_and_the_stamp_stay_between_nodes() {
     let silent = Publication { echo: false, stamp: u64::MAX, ..full() };
     let text = |publication| json(&Outgoing::Push(Push::Publication { channel: chat(), publication }));
     assert_eq!(text(silent), text(full()));
+}
+
+#[test]
+fn messages_become_an_array_of_the_same_bytes() {
+    let golden = files::messages(ARRAY);
+    assert_eq!(golden.len(), IN_ARRAY.len());
+    for (files, golden) in IN_ARRAY.iter().zip(golden) {
+        let objects: Vec<String> = files.iter().map(|file| files::messages(file).remove(0)).collect();
+        let mut recorder = Recorder::default();
+        Array::Json.write(&objects.iter().map(String::as_bytes).collect::<Vec<_>>(), &mut recorder);
+        assert_eq!(recorder.0, [Written::Text(golden)]);
+    }
 }

@@ -10,6 +10,7 @@ use protocol::envelope::{
     Envelope, EnvelopeError, Membership, decode_record, encode_membership, encode_publications, encode_record,
     encode_renewed,
 };
+use protocol::whereabouts::Part;
 use protocol::{Cause, Content, Order, Origin, Payload, Publication, Text};
 
 /// Publications with consecutive offsets, or with none.
@@ -44,6 +45,9 @@ fn any_order() -> impl Strategy<Value = Order> {
             Order::Request { connection, ticket, answer_to, request: request.into() }
         }),
         any::<(u64, Vec<u8>)>().prop_map(|(ticket, response)| Order::Response { ticket, response: response.into() }),
+        (any::<(u64, u16)>(), word(), word())
+            .prop_map(|((ticket, limit), answer_to, user)| { Order::Locate { ticket, limit, answer_to, user } }),
+        any::<(u64, Vec<u8>)>().prop_map(|(ticket, part)| Order::Located { ticket, part: part.into() }),
     ]
 }
 
@@ -86,11 +90,11 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_or_refused(bytes in vec(any::<u8>(), 0..120), kind in 0u8..4) {
+    fn any_bytes_are_read_or_refused(bytes in vec(any::<u8>(), 0..120), kind in 0u8..10) {
         let known = Bytes::from([&[1, kind], &bytes[..]].concat());
         for bytes in [Bytes::from(bytes), known] {
             let _ = (Envelope::decode(bytes.clone()), Order::decode(bytes.clone()));
-            let _ = decode_record(&mut bytes.clone(), None);
+            let _ = (decode_record(&mut bytes.clone(), None), Part::decode(bytes.clone()));
         }
     }
 

@@ -73,3 +73,30 @@ async fn a_key_may_ask_as_fast_as_its_rate() {
     tokio::time::advance(std::time::Duration::from_millis(100)).await;
     assert!(ask().is_ok());
 }
+
+#[test]
+fn a_key_that_can_be_guessed_is_known_for_it_and_a_random_one_is_not() {
+    use Weakness::{Patterned, Short};
+    for (key, expected) in [
+        ("d2c1d9a6f0b7e4835a1f66c0972b3ed8", None),
+        ("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", None),
+        ("V1hj0tVbq6mUo2Jr0d9kq0bXyZ3cTg8wQp4sLnAe5fM=", None),
+        ("d2c1d9a6f0b7e4835a1f66c0972b3ed", Some(Short)),
+        ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", Some(Patterned)),
+        ("abababcababacbabcabcacbabcabcabcabcabcab", Some(Patterned)),
+        ("changeme8changeme8changeme8changeme8", Some(Patterned)),
+        ("0123456789abcdef0123456789abcdef", Some(Patterned)),
+        ("abcdefghijklmnopqrstuvwxyz0123456789", Some(Patterned)),
+        ("1234567890123456", Some(Patterned)),
+    ] {
+        assert_eq!(ApiKey::new("a", key, Scopes::ALL, None).unwrap().weakness(), expected, "{key}");
+    }
+}
+
+#[test]
+fn random_keys_are_hardly_ever_taken_for_patterns() {
+    for _ in 0..2000 {
+        let key: String = (0..32).map(|_| char::from_digit(fastrand::u32(0..16), 16).unwrap()).collect();
+        assert_eq!(Weakness::of(key.as_bytes()), None, "{key}");
+    }
+}

@@ -22,6 +22,9 @@ fn findings(namespaces: &str, settings: &[&str]) -> Vec<Finding> {
     audit(&Config::load(&sources).unwrap_or_else(|error| panic!("{error}")))
 }
 
+/// The secret of the tokens is the API's key, too.
+const SAME: &str = "auth.hmac_secret=d2c1d9a6f0b7e4835a1f66c0972b3ed8";
+
 const NAMESPACE: &str = "[[namespace]]\npattern = \"*\"\nsubscribe = \"authenticated\"\npublish = \"granted\"\n";
 
 /// The verdict on one point of a configuration that is otherwise fit.
@@ -56,6 +59,10 @@ fn every_point_is_found_where_it_is_wrong() {
         ("auth.audience", &["auth.jwks_url=https://issuer.example/", "auth.audience=chat"], Good),
         ("auth.require_expiry", &["auth.require_expiry=false"], Warning),
         ("auth.query", &["auth.query=true"], Failure),
+        ("api.key", &["api.key=d2c1d9a6f0b7e4835a1f66c0972b3ed8"], Good),
+        ("api.key", &["api.key=d2c1d9a6f0b7e4835a1f66c0972b3ed"], Failure),
+        ("api.key", &["api.key=changeme8changeme8changeme8changeme8"], Failure),
+        ("api.key", &["api.key=d2c1d9a6f0b7e4835a1f66c0972b3ed8", SAME], Failure),
         ("origins", &["origins="], Failure),
         ("origins", &["origins=*"], Failure),
         ("origins", &["origins=https://app.example,*"], Failure),
@@ -108,6 +115,24 @@ fn without_any_key_nobody_could_connect_and_without_redis_the_node_is_alone() {
 }
 
 #[test]
+fn keys_that_are_no_good_and_files_that_everybody_can_read_are_named() {
+    use std::os::unix::fs::PermissionsExt;
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), "0123456789abcdefg").expect("written");
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o604)).expect("open to everybody");
+    let tables = format!(
+        "{NAMESPACE}[[api_key]]\nname = \"shop\"\nscopes = [\"read\"]\nkey_file = {:?}\n\
+         [[api_key]]\nname = \"till\"\nscopes = [\"read\"]\nkey = \"d2c1d9a6f0b7e4835a1f66c0972b3ed8\"\n",
+        file.path()
+    );
+    let findings = findings(&tables, &[]);
+    let of = |key: &str| findings.iter().find(|finding| finding.key == key).expect("a finding");
+    assert_eq!(of("api.key").says, "`shop` can be guessed: it repeats itself, or counts");
+    assert_eq!(of("api.key_file").verdict, Verdict::Warning);
+    assert!(of("api.key_file").says.contains(&file.path().display().to_string()), "{:?}", of("api.key_file"));
+}
+
+#[test]
 fn open_namespaces_are_named() {
     let open = "[[namespace]]\npattern = \"news\"\npublish = \"nobody\"\n[[namespace]]\npattern = \"chat:*\"\n";
     let findings = findings(open, &[]);
@@ -125,7 +150,7 @@ fn the_list_is_for_people_and_holds_no_secret() {
     let text = checklist(&findings(NAMESPACE, &["auth.hmac_secret=s3cret", "redis.url=redis://:s3cret@redis"]));
     assert!(text.contains("  ✗ auth.hmac_secret "), "{text}");
     assert!(text.contains("→ at least 32 random bytes"), "{text}");
-    assert!(text.ends_with("\n2 wrong (✗), 0 to think about (!), 21 good (✓)\n"), "{text}");
+    assert!(text.ends_with("\n2 wrong (✗), 0 to think about (!), 23 good (✓)\n"), "{text}");
     assert!(!text.contains("s3cret"), "{text}");
 }
 
