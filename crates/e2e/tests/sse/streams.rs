@@ -25,7 +25,7 @@ async fn a_stream_brings_everything_of_its_channels_and_says_first_that_it_stand
     for _ in 0..3 {
         let subscribed = events.until("subscribed").await;
         assert_eq!(subscribed["recovered"], false);
-        standing.push(subscribed["channel"].as_str().expect("what was written").to_owned());
+        standing.push(subscribed["channel"].as_str().expect("a text").to_owned());
     }
     standing.sort();
     assert_eq!(standing, ["a/b", "chat", "plain:1"]);
@@ -38,7 +38,7 @@ async fn a_stream_brings_everything_of_its_channels_and_says_first_that_it_stand
     }
     assert_eq!(events.last_id.split(',').count(), 2, "those with a history: {}", events.last_id);
     // Others reach it by its id, as they reach any connection.
-    let to = welcome["client"].as_str().expect("what was written");
+    let to = welcome["client"].as_str().expect("a text");
     writer.granted(json!({"type": "send", "to": to, "data": "psst"}), "sent").await;
     assert_eq!(events.object().await["data"], "psst");
     assert_eq!(cluster.metric(0, "gateway_connections{dialect=\"sse\"}").await, 1.0);
@@ -111,14 +111,14 @@ async fn what_cannot_be_recovered_is_told(backend: Backend) {
     }
     let mut events = go_on(&cluster, 1, "channel=chat", "", &id).await;
     assert_eq!(events.until("subscribed").await["recovered"], false);
-    let mut number = events.until("publication").await["data"].as_u64().expect("what was written");
+    let mut number = events.until("publication").await["data"].as_u64().expect("a number");
     assert!(number > 2);
     while number < LAST {
         number += 1;
         assert_eq!(events.until("publication").await["data"], number);
     }
     // An id of another life of the channel.
-    let (key, _) = id.split_once('.').expect("what was written");
+    let (key, _) = id.split_once('.').expect("a key");
     let mut events = go_on(&cluster, 1, "channel=chat", "", &format!("{key}.400.other")).await;
     assert_eq!(events.until("subscribed").await["recovered"], false);
 }

@@ -34,7 +34,7 @@ pub fn check(data: &[u8]) {
     }
     let mut out = Vec::new();
     for message in &written.0 {
-        let _ = stream.write(message, &mut out);
+        stream.write(message, &mut out);
     }
     let out = String::from_utf8(out).unwrap_or_else(|error| panic!("{error}"));
     let last = out.lines().rev().find_map(|line| line.strip_prefix("id: ")).unwrap_or_default();
