@@ -88,7 +88,10 @@ pub async fn serve(local: &Rc<Local>, number: u64, request: &Request, turn: u64)
 
 async fn take(local: &Rc<Local>, connection: &Rc<Connection>, turn: u64) -> Response {
     let body = match polling::hold(local, connection, turn, hold_time(local)).await {
-        Got::Frames(frames) => array(objects(&frames)),
+        Got::Frames(frames) => {
+            with_polled(connection, |polled| polled.answered = Some(turn));
+            array(objects(&frames))
+        }
         Got::Released(_) => Bytes::from_static(b"[]"),
         Got::Ended => return unknown(),
     };

@@ -81,6 +81,21 @@ async fn a_poll_whose_client_has_gone_ends_its_session_whichever_node_had_it(bac
     }
 }
 
+/// With Redis alone, which knows that a node listens no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_reaches_nobody_ends_its_session_and_no_later_poll_passes_over_it() {
+    let mut cluster = Cluster::start(2, Backend::Redis).await;
+    let mut poller = Poller::open(&cluster, 0, "", "").await;
+    poller.subscribe(&cluster, &[0], &json!({"channel": "chat"})).await;
+    let mut held = e2e::RawSocket::connect(cluster.address(1)).await;
+    held.send(format!("GET /poll?session={} HTTP/1.1\r\nhost: a\r\n\r\n", poller.session).as_bytes()).await;
+    cluster.metric_becomes(0, "gateway_polls_waiting", 1.0).await;
+    cluster.kill_node(1).await;
+    cluster.client(0).await.publish("chat", json!("on its way to nobody")).await;
+    cluster.metric_becomes(0, "gateway_connections{dialect=\"poll\"}", 0.0).await;
+    refused(&poller.get(&cluster, 0).await, 404, "unknown_session");
+}
+
 async fn only_the_newest_poll_waits(backend: Backend) {
     let cluster = Cluster::start(2, backend).await;
     let mut poller = Poller::open(&cluster, 0, "", "").await;

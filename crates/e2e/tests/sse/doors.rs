@@ -95,6 +95,21 @@ async fn limits_hold_for_streams() {
     assert_eq!(answer.status, 200, "{answer:?}");
 }
 
+/// The stream's place went with what was refused: without one it would be one more than the node holds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_refused_for_a_channel_comes_back_by_another_stream() {
+    let namespaces =
+        "[[namespace]]\npattern = \"open\"\n[[namespace]]\npattern = \"closed\"\nsubscribe = \"granted\"\n";
+    let plan = Cluster::of(1, Backend::Memory).namespaces(namespaces);
+    let cluster = plan.settings(&["auth.anonymous=true"]).start().await;
+    let refusal = no_stream(&cluster, "channel=closed", "").await;
+    refused(&refusal, 403, "permission_denied");
+    assert_eq!(refusal.header("connection"), Some("close"));
+    // What is refused before keeps its stream, which has its place.
+    let refusal = no_stream(&cluster, "channel=a%20b", "").await;
+    assert_eq!((refusal.status, refusal.header("connection")), (400, None));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_application_says_who_may_listen_and_to_what() {
     let application = Application::start().await;

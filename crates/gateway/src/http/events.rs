@@ -52,7 +52,7 @@ pub(super) async fn serve(visit: &Rc<Visit>, request: Request<Incoming>) -> Resp
             Ok(response) => response,
             Err(no) => {
                 let by_event = is_told_by_event(visit, request.headers(), &no);
-                no.answer(by_event)
+                without_place(visit, no.answer(by_event))
             }
         },
         _ => {
@@ -102,6 +102,16 @@ fn is_told_by_event(visit: &Visit, headers: &HeaderMap, no: &No) -> bool {
     let is_elsewhere = is_proxied(visit) && status == StatusCode::SERVICE_UNAVAILABLE;
     let passes = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
     passes && !is_elsewhere && headers.contains_key("sec-fetch-mode")
+}
+
+/// Ends a stream whose place has gone with the connection that it was to be: it would be one more than there may be.
+fn without_place(visit: &Visit, mut response: Response<Body>) -> Response<Body> {
+    let place = visit.place.take();
+    if place.is_none() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    visit.place.set(place);
+    response
 }
 
 const CONTENT_TYPE: &str = "text/event-stream";

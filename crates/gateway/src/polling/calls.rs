@@ -99,12 +99,17 @@ impl Drop for Asked<'_> {
     fn drop(&mut self) {
         self.local.responses.borrow_mut().remove(&self.turn);
         let Some(request) = self.abandons.take() else { return };
-        let body = Bytes::copy_from_slice(&self.turn.to_be_bytes());
+        let abandons = abandoning(&request, self.turn);
         let (local, node, number) = (self.local.clone(), std::mem::take(&mut self.node), self.number);
         tokio::task::spawn_local(async move {
-            tell(&local, &node, number, &Request { ask: Ask::Abandon, body, ..request }).await;
+            tell(&local, &node, number, &abandons).await;
         });
     }
+}
+
+/// Tells a session that what its poll of this number is answered reaches nobody.
+fn abandoning(request: &Request, turn: u64) -> Request {
+    Request { ask: Ask::Abandon, body: Bytes::copy_from_slice(&turn.to_be_bytes()), ..request.clone() }
 }
 
 /// Carries out a request, or takes a response.
@@ -115,10 +120,16 @@ pub fn take_order(local: &Rc<Local>, serve: Serve, order: Order) {
             let local = local.clone();
             tokio::task::spawn_local(async move {
                 let needs_none = matches!(request.ask, Ask::Abandon | Ask::Supersede);
+                let abandons = request.ask.is_held().then(|| abandoning(&request, ticket));
                 let response = serve(local.clone(), connection, request, ticket).await;
-                if !needs_none {
-                    let response = Order::Response { ticket, response: response.encode() };
-                    local.node.order(&answer_to, response).await;
+                if needs_none {
+                    return;
+                }
+                let response = Order::Response { ticket, response: response.encode() };
+                let is_told = local.node.order(&answer_to, response).await;
+                // Who asks again, such as a proxy of whose nodes one has died, must not pass over what this one was answered.
+                if let Some(abandons) = abandons.filter(|_| !is_told) {
+                    serve(local.clone(), connection, abandons, ticket).await;
                 }
             });
         }

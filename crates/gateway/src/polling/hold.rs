@@ -49,9 +49,11 @@ pub fn lose(local: &Rc<Local>, connection: &Rc<Connection>) {
     connection.task.get().inspect(|task| task.abort());
 }
 
-/// A poll that nobody waits for any more.
+/// A poll that nobody waits for any more. If it has been answered already, nobody has heard that.
 pub fn abandon(local: &Rc<Local>, connection: &Rc<Connection>, turn: u64) {
-    if connection.socket.pipe().is_some_and(|pipe| pipe.reader() == Some(turn)) {
+    let is_held = connection.socket.pipe().is_some_and(|pipe| pipe.reader() == Some(turn));
+    let answered = connection.state.borrow().polled.as_ref().and_then(|polled| polled.answered);
+    if is_held || answered == Some(turn) {
         lose(local, connection);
     }
 }
