@@ -58,8 +58,8 @@ async fn one_channel_that_is_refused_refuses_the_stream_with_its_own_words() {
     cluster.user(0, "ann").await.publish("quiet", json!(1)).await;
     let mut events = open(&cluster, 0, "channel=quiet", &ann).await;
     events.until("subscribed").await;
-    let (key_and_offset, epoch) = events.last_id.rsplit_once('.').expect("a place");
-    let (key, _) = key_and_offset.split_once('.').expect("a place");
+    let (key_and_offset, epoch) = events.last_id.rsplit_once('.').expect("an epoch");
+    let (key, _) = key_and_offset.split_once('.').expect("a key");
     let id = format!("{key}.0.{epoch}");
     drop(events);
     let mut events = go_on(&cluster, 0, "channel=quiet", &ann, &id).await;

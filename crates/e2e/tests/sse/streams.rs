@@ -118,7 +118,7 @@ async fn what_cannot_be_recovered_is_told(backend: Backend) {
         assert_eq!(events.until("publication").await["data"], number);
     }
     // An id of another life of the channel.
-    let (key, _) = id.split_once('.').expect("a place");
+    let (key, _) = id.split_once('.').expect("a key");
     let mut events = go_on(&cluster, 1, "channel=chat", "", &format!("{key}.400.other")).await;
     assert_eq!(events.until("subscribed").await["recovered"], false);
 }
