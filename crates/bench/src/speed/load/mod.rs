@@ -15,6 +15,7 @@ mod stamp;
 mod storm;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub(crate) use audience::Audience;
 pub(crate) use dialect::Dialect;
@@ -25,11 +26,12 @@ use crate::Fault;
 use connection::Connection;
 use crowd::Crowd;
 use ledger::Ledger;
-use mio::{Interest, Poll, Token};
+use mio::{Interest, Token};
 use open::{Wanted, open_all};
 use stamp::Stamp;
 use std::io::Read;
 use std::time::Instant;
+use watch::Watch;
 
 /// The first of what servers refuse is kept, so much of it.
 const SAID_MAX: usize = 3;
@@ -47,7 +49,7 @@ pub(crate) fn main() -> Result<(), Fault> {
 /// A load that runs.
 struct Load<'a> {
     plan: &'a Plan,
-    poll: Poll,
+    watch: Watch,
     connections: Vec<Connection>,
     heard: Heard,
     channels: Vec<Channel>,
@@ -84,7 +86,7 @@ impl<'a> Load<'a> {
     fn open(plan: &'a Plan) -> Result<Self, Fault> {
         let mut load = Self {
             plan,
-            poll: Poll::new()?,
+            watch: Watch::new(plan.groups.len())?,
             connections: Vec::new(),
             heard: Heard::new(plan.dialect),
             channels: Vec::new(),
@@ -140,7 +142,8 @@ impl<'a> Load<'a> {
             }
             let mut connection = Connection::new(opened, channel, subscriber)?;
             let interest = Interest::READABLE | Interest::WRITABLE;
-            self.poll.registry().register(&mut connection.stream, Token(number), interest)?;
+            let registry = self.watch.registry(self.heard.crowd_of[channel]);
+            registry.register(&mut connection.stream, Token(number), interest)?;
             self.connections.push(connection);
         }
         Ok(())

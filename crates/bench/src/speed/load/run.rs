@@ -4,7 +4,6 @@ use super::{Heard, Load};
 use crate::Fault;
 use crate::speed::plan::Outcome;
 use crate::speed::usage::Usage;
-use mio::Events;
 use std::time::Duration;
 
 /// How long a subscription may take to become effective.
@@ -25,25 +24,24 @@ const AWAKE_NS: u64 = 2_000_000;
 impl Load<'_> {
     /// Loads the servers, and counts.
     pub(super) fn run(mut self) -> Result<Outcome, Fault> {
-        let mut events = Events::with_capacity(1024);
         // What came while connections opened has had its event, or will have none.
         (0..self.connections.len()).for_each(|number| self.read(number));
-        self.until_probed(&mut events)?;
+        self.until_probed()?;
         self.heard.tick();
         let began_ns = self.heard.now_ns;
         self.heard.crowds.iter_mut().for_each(|crowd| crowd.begin(began_ns));
         let measure_ns = began_ns + nanoseconds(self.plan.warmup_s);
-        self.load_until(measure_ns, &mut events)?;
+        self.load_until(measure_ns)?;
 
         let before = self.usage()?;
         let from_ns = self.heard.now_ns;
         self.heard.crowds.iter_mut().for_each(super::Crowd::count);
-        self.load_until(measure_ns + nanoseconds(self.plan.measure_s), &mut events)?;
+        self.load_until(measure_ns + nanoseconds(self.plan.measure_s))?;
         let after = self.usage()?;
         let seconds = (self.heard.now_ns - from_ns) as f64 / 1e9;
         let groups = self.heard.crowds.iter_mut().map(super::Crowd::outcome).collect();
 
-        self.until_nothing_is_owed(&mut events)?;
+        self.until_nothing_is_owed()?;
         let mut usage: Vec<Usage> = after.iter().zip(&before).map(|(after, before)| after.since(before)).collect();
         let load_cpu_s = usage.pop().unwrap_or_default().cpu_s();
         Ok(Outcome { seconds, groups, usage, load_cpu_s, damage: self.damage() })
@@ -64,7 +62,7 @@ impl Load<'_> {
         damage
     }
 
-    fn until_probed(&mut self, events: &mut Events) -> Result<(), Fault> {
+    fn until_probed(&mut self) -> Result<(), Fault> {
         self.heard.tick();
         let deadline_ns = self.heard.now_ns + PROBE_TIMEOUT_NS;
         loop {
@@ -79,21 +77,21 @@ impl Load<'_> {
             }
             let until_ns = self.heard.now_ns + PROBE_INTERVAL_NS;
             while self.heard.now_ns < until_ns {
-                self.turn(TURN, events)?;
+                self.turn(TURN)?;
             }
         }
         while self.heard.now_ns < self.heard.last_ns + QUIET_NS {
-            self.turn(TURN, events)?;
+            self.turn(TURN)?;
         }
         Ok(())
     }
 
-    fn load_until(&mut self, end_ns: u64, events: &mut Events) -> Result<(), Fault> {
+    fn load_until(&mut self, end_ns: u64) -> Result<(), Fault> {
         let mut checked_ns = self.heard.now_ns;
         while self.heard.now_ns < end_ns {
             self.publish();
             let wait = self.wait(end_ns);
-            self.turn(wait, events)?;
+            self.turn(wait)?;
             if self.heard.now_ns > checked_ns + nanoseconds(1.0) {
                 checked_ns = self.heard.now_ns;
                 let patience_ns = nanoseconds(self.plan.patience_s);
@@ -103,12 +101,12 @@ impl Load<'_> {
         Ok(())
     }
 
-    fn until_nothing_is_owed(&mut self, events: &mut Events) -> Result<(), Fault> {
+    fn until_nothing_is_owed(&mut self) -> Result<(), Fault> {
         let stopped_ns = self.heard.now_ns;
         while self.heard.crowds.iter().any(|crowd| crowd.owed() > 0)
             && self.heard.now_ns < self.heard.last_ns.max(stopped_ns) + nanoseconds(self.plan.patience_s)
         {
-            self.turn(TURN, events)?;
+            self.turn(TURN)?;
         }
         Ok(())
     }
@@ -121,23 +119,20 @@ impl Load<'_> {
     }
 
     /// Sends what is to be sent, waits for something to happen, and takes what has come.
-    fn turn(&mut self, wait: Duration, events: &mut Events) -> Result<(), Fault> {
+    fn turn(&mut self, wait: Duration) -> Result<(), Fault> {
         for number in std::mem::take(&mut self.dirty) {
             self.flush(number);
         }
-        match self.poll.poll(events, Some(wait)) {
-            Err(error) if error.kind() != std::io::ErrorKind::Interrupted => return Err(error.into()),
-            _ => {}
-        }
-        for event in events.iter() {
-            let number = event.token().0;
-            if event.is_readable() {
+        let mut news = self.watch.take(wait)?;
+        for (number, is_readable) in news.drain(..) {
+            if is_readable {
                 self.read(number);
             }
             if self.connections[number].wants_flush() {
                 self.flush(number);
             }
         }
+        self.watch.give_back(news);
         self.heard.tick();
         Ok(())
     }
