@@ -66,9 +66,13 @@ pub struct Buckets {
     pub control: Bucket,
     /// Channels that nobody else of this node uses.
     pub new_channels: Bucket,
-    /// Of each rule that it has met.
-    pub rules: Vec<(RuleId, Bucket)>,
+    /// Of each rule that it has met; boxed, since most connections meet none.
+    rules: Option<Box<OfRules>>,
 }
+
+/// The buckets of rules.
+#[derive(Debug, Default)]
+struct OfRules(Vec<(RuleId, Bucket)>);
 
 /// A namespace's rule, by its number in the policy.
 pub type RuleId = u32;
@@ -78,7 +82,7 @@ impl Buckets {
     pub fn full(rates: &Rates, now_ms: u32) -> Self {
         let full = |rate| Bucket::full(rate, now_ms);
         let (messages, control) = (full(&rates.messages), full(&rates.control));
-        Self { messages, control, new_channels: full(&rates.new_channels), rules: Vec::new() }
+        Self { messages, control, new_channels: full(&rates.new_channels), rules: None }
     }
 
     /// Takes one of a rule's bucket, which is full when it is first asked.
@@ -86,14 +90,15 @@ impl Buckets {
     /// # Errors
     /// How long until there is one.
     pub fn take_of_rule(&mut self, rule: RuleId, rate: &Rate, now_ms: u32) -> Result<(), Duration> {
-        let found = self.rules.iter().position(|(id, _)| *id == rule);
+        let OfRules(rules) = &mut **self.rules.get_or_insert_default();
+        let found = rules.iter().position(|(id, _)| *id == rule);
         let at = found.unwrap_or_else(|| {
-            // Most publish under one rule or none.
-            self.rules.reserve_exact(1);
-            self.rules.push((rule, Bucket::full(rate, now_ms)));
-            self.rules.len() - 1
+            // Most publish under one rule.
+            rules.reserve_exact(1);
+            rules.push((rule, Bucket::full(rate, now_ms)));
+            rules.len() - 1
         });
-        self.rules[at].1.take(rate, now_ms)
+        rules[at].1.take(rate, now_ms)
     }
 }
 
