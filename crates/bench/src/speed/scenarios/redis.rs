@@ -43,6 +43,9 @@ struct Traffic {
     commands: f64,
 }
 
+/// What it is called, what it is, and its unit.
+type Figure = (&'static str, fn(&Traffic) -> f64, &'static str);
+
 async fn traffic(stage: &mut Stage) -> Result<(), Fault> {
     let most = stage.pick(NODES[1], NODES[3]);
     let nodes: Vec<usize> = NODES.into_iter().filter(|nodes| *nodes <= most).collect();
@@ -54,7 +57,7 @@ async fn traffic(stage: &mut Stage) -> Result<(), Fault> {
             all.push(traffic);
         }
     }
-    let figures: [(&str, fn(&Traffic) -> f64, &'static str); 3] = [
+    let figures: [Figure; 3] = [
         ("bytes to Redis for a publication", |t| t.bytes_in, "bytes"),
         ("bytes from Redis for a publication", |t| t.bytes_out, "bytes"),
         ("commands for a publication", |t| t.commands, ""),
