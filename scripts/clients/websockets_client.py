@@ -16,6 +16,7 @@ import uuid
 import msgpack
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory, PerMessageDeflate
 
 NODES = os.environ["NODES"].split(",")
 NGINX = os.environ["NGINX"]
@@ -47,7 +48,18 @@ async def soon(awaitable):
 class Tutorials(unittest.IsolatedAsyncioTestCase):
     async def test_echo(self):
         async with connect(f"{NGINX}/raw/{channel('echo')}?echo=1", **bearer("ann")) as socket:
+            # Offered by default.
+            self.assertEqual([type(extension) for extension in socket.protocol.extensions], [PerMessageDeflate])
             for message in ["hello", "", "ünïcode \N{CRAB}", b"\0\xff\n", "x" * 50_000]:
+                await socket.send(message)
+                self.assertEqual(await soon(socket.recv()), message)
+
+    async def test_a_smaller_window_is_kept_to_and_no_window_is_shared_between_messages(self):
+        small = ClientPerMessageDeflateFactory(server_max_window_bits=10, client_max_window_bits=9)
+        async with connect(f"{NODES[0]}/raw/{channel('small')}?echo=1", extensions=[small], **bearer("ann")) as socket:
+            self.assertEqual([type(extension) for extension in socket.protocol.extensions], [PerMessageDeflate])
+            for number in range(10):
+                message = "".join(f"{number * line} lines, " for line in range(2_000))
                 await socket.send(message)
                 self.assertEqual(await soon(socket.recv()), message)
 

@@ -52,6 +52,8 @@ const closed = async (socket) => (await once(socket, "close", { signal: AbortSig
 for (const [where, url] of [["nginx", nginx], ["a node", nodes[1]]]) {
     test(`echo by ${where}: what is sent comes back`, async () => {
         const socket = await open(`${url}/raw/${channel("echo")}?echo=1`, bearer("ann"));
+        // Offered by default: it is agreed upon, and the largest message goes both ways compressed.
+        assert.equal(socket.extensions, "permessage-deflate");
         const bytes = Buffer.from([0, 255, 10, 128]);
         for (const message of ["hello", "", "ünïcode 🦀", bytes, "x".repeat(50_000)]) {
             socket.send(message);

@@ -54,6 +54,19 @@ impl RawSocket {
         socket
     }
 
+    /// The same with further lines in the handshake's head; the answer tells what has become of them.
+    pub async fn offering(address: SocketAddr, path: &str, lines: &str, buffer_bytes: Option<u32>) -> (Self, Answer) {
+        let stream = dial(address, buffer_bytes).await;
+        let stream = stream.unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
+        let mut socket = Self { stream, read: Vec::new() };
+        let request = handshake(address, path);
+        let request = request.strip_suffix("\r\n").unwrap_or(&request);
+        socket.send(format!("{request}{lines}\r\n").as_bytes()).await;
+        let answer = socket.answer().await;
+        assert_eq!(answer.status, 101, "{answer:?}");
+        (socket, answer)
+    }
+
     /// Sends bytes. Once the gateway has had enough of this client it may refuse them: that is no failure.
     pub async fn send(&mut self, bytes: &[u8]) {
         let sent = timeout(PATIENCE, self.stream.write_all(bytes)).await;

@@ -108,3 +108,14 @@ async fn a_client_with_arrays_hears_the_close_behind_what_came_before_it() {
     assert_eq!(client.expect_close().await, 4200);
     stopping.await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn arrays_are_plain_whatever_extensions_are_offered() {
+    let cluster = cluster("", &[]).await;
+    let offer = "permessage-deflate; client_no_context_takeover; server_no_context_takeover";
+    let mut client = cluster.connect(0).query("batch=1").header("sec-websocket-extensions", offer).open().await;
+    client.subscribe("chat").await;
+    let data = json!(vec!["the same again"; 1000]);
+    client.publish("chat", data.clone()).await;
+    assert_eq!(client.next_publication().await["data"], data, "read by a client that cannot inflate");
+}

@@ -404,7 +404,7 @@ async fn questions_beyond_the_bound_wait_for_nothing() {
         client.send(&json!({"type": "publish", "id": 1, "channel": "a", "data": 1})).await;
     }
     cluster.metric_becomes(0, "gateway_hooks_total{hook=\"publish\",outcome=\"overloaded\"}", 5.0).await;
-    assert_eq!(application.asked("/publish").len(), 1, "one at a time");
+    assert_eq!(application.until_asked("/publish", 1).await.len(), 1, "one at a time");
     application.release();
     let answers = join_all(clients.iter_mut().map(async |client| client.reply_to(&json!(1)).await)).await;
     assert_eq!(answers.iter().filter(|answer| answer["type"] == "published").count(), 3);

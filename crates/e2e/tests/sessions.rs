@@ -1,6 +1,6 @@
 //! Several sessions of one user: as many as may be, or only the newest; and connections that an operator ends.
 
-use e2e::{Backend, Client, Cluster, Plan, on_both, tokens};
+use e2e::{Backend, Client, Cluster, Events, Plan, on_both, request, tokens};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -115,6 +115,47 @@ async fn the_one_too_many_is_refused_and_those_who_are_there_are_not_disturbed(b
     }
 }
 
+/// Whoever has no WebSocket answers no ping of one.
+async fn whoever_listens_or_polls_is_not_put_out_by_one_too_many_and_a_dead_one_is(backend: Backend) {
+    let cluster = plan(backend, "limit 1").settings(&["ping.interval=60s", "ping.timeout=60s"]).start().await;
+    let bearer = |user| format!("authorization: Bearer {}\r\n", tokens::of(user));
+    let mut events = Events::open(cluster.address(0), "/sse?channel=chat", &bearer("ann")).await;
+    events.until("subscribed").await;
+    let open = async |user| {
+        let headers = format!("content-length: 0\r\n{}", bearer(user));
+        let opened = request(cluster.address(0), "POST", "/poll", &headers, "").await;
+        let opened: Value = serde_json::from_str(&opened.body).expect("an array");
+        opened[0]["session"].as_str().expect("a session").to_owned()
+    };
+    let (session, _dead) = (open("bob").await, open("cat").await);
+    for user in ["ann", "bob", "cat"] {
+        assert_eq!(cluster.user(1, user).await.expect_close().await, 4109);
+    }
+    let mut writer = cluster.client(1).await;
+    let listens = async {
+        // Longer than anybody has to show that he lives.
+        for number in 0..8 {
+            writer.publish("chat", json!(number)).await;
+            assert_eq!(events.until("publication").await["data"], number);
+            sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let path = format!("/poll?session={session}");
+    let polls = async {
+        loop {
+            let polled = request(cluster.address(1), "GET", &path, "", "").await;
+            assert_eq!(polled.status, 200, "{polled:?}");
+        }
+    };
+    tokio::select! {
+        () = listens => {}
+        () = polls => {}
+    }
+    // The one who did not come back has made room.
+    cluster.metric_becomes(0, "gateway_closes_total{code=\"ping timeout\"}", 1.0).await;
+    cluster.user(1, "cat").await.hears_nothing().await;
+}
+
 async fn a_place_whose_socket_is_dead_is_free_soon_after_it_is_wanted(backend: Backend) {
     let cluster = plan(backend, "limit 1").settings(&["ping.interval=60s", "ping.timeout=60s"]).start().await;
     let mut dead = cluster.user(0, "ann").await;
@@ -168,6 +209,7 @@ on_both!(
     of_sessions_opened_at_once_as_many_survive_as_may,
     the_one_too_many_is_refused_and_those_who_are_there_are_not_disturbed,
     a_place_whose_socket_is_dead_is_free_soon_after_it_is_wanted,
+    whoever_listens_or_polls_is_not_put_out_by_one_too_many_and_a_dead_one_is,
     operators_close_a_user_a_connection_or_a_channel,
 );
 

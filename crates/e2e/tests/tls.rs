@@ -7,6 +7,7 @@ use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 const SLOW: &str = "[[namespace]]\npattern = \"*\"\npresence = false\n";
@@ -176,4 +177,25 @@ async fn a_new_certificate_is_shown_to_newcomers_and_nobody_is_disturbed() {
     old.subscribe("chat").await;
     new.publish("chat", json!("still here")).await;
     assert_eq!(old.next_publication().await["data"], "still here");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_events_comes_by_tls_as_it_is_said() {
+    let cluster = plan(1, &[]).start().await;
+    let stream = TcpStream::connect(cluster.address(0)).await.expect("a node that listens");
+    let mut stream = tls::shake(&tls::trust(), stream).await.expect("a handshake");
+    stream.write_all(b"GET /sse?channel=chat HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("a request that is taken");
+    let mut read = Vec::new();
+    let mut until = async |words: &str| {
+        while !String::from_utf8_lossy(&read).contains(words) {
+            let more = timeout(e2e::PATIENCE, stream.read_buf(&mut read)).await.expect("more to come");
+            assert!(more.is_ok_and(|length| length > 0), "{}", String::from_utf8_lossy(&read));
+        }
+    };
+    until("\"subscribed\"").await;
+    let mut ann = cluster.connect(0).by_tls(&tls::trust()).open().await;
+    for number in 1..=3 {
+        ann.publish("chat", json!(number)).await;
+        until(&format!("\"data\":{number}}}")).await;
+    }
 }

@@ -25,8 +25,8 @@ pub struct Target {
 macro_rules! for_each_target {
     ($each:ident) => {
         $each! {
-            answer, channel, claims, client, config, envelope, frames, json, keys, msgpack, order, proxy, raw, request, socketio,
-            token,
+            answer, channel, claims, client, config, deflate, envelope, events, frames, json, keys, msgpack, order, proxy, raw,
+            request, socketio, token,
         }
     };
 }

@@ -66,8 +66,7 @@ pub fn refused(status: u16, refusal: Refusal) -> Response {
 
 /// There is no such session.
 pub fn unknown() -> Response {
-    let message = "no node has this session, or it has ended: open another one";
-    refused(404, Refusal::new(ErrorCode::UnknownSession, message))
+    refused(404, Refusal::unknown_session())
 }
 
 /// Carries out a request for a native session of this worker.
@@ -89,7 +88,10 @@ pub async fn serve(local: &Rc<Local>, number: u64, request: &Request, turn: u64)
 
 async fn take(local: &Rc<Local>, connection: &Rc<Connection>, turn: u64) -> Response {
     let body = match polling::hold(local, connection, turn, hold_time(local)).await {
-        Got::Frames(frames) => array(objects(&frames)),
+        Got::Frames(frames) => {
+            with_polled(connection, |polled| polled.answered = Some(turn));
+            array(objects(&frames))
+        }
         Got::Released(_) => Bytes::from_static(b"[]"),
         Got::Ended => return unknown(),
     };
@@ -123,7 +125,8 @@ pub fn hear(local: &Rc<Local>, connection: &Rc<Connection>, body: &[u8]) -> bool
     {
         let now = local.tick();
         let mut state = connection.state.borrow_mut();
-        (state.times.heard, state.times.spoke) = (now, now);
+        state.times.alive(now, false);
+        state.times.spoke = now;
     }
     let Ok(text) = std::str::from_utf8(body) else {
         local.close(connection, CloseCode::InvalidText);

@@ -22,6 +22,13 @@ pub const SLOW_REASONS: [&str; 4] = ["bound", "budget", "stalled", "behind"];
 
 /// Whether a client could go on where it had been.
 const RECOVERY_OUTCOMES: [&str; 2] = ["recovered", "not_recovered"];
+
+/// Whether compression that was offered could be agreed upon.
+const DEFLATE_OUTCOMES: [&str; 2] = ["agreed", "declined"];
+
+/// Before and after something was done to bytes.
+const MOMENTS: [&str; 2] = ["before", "after"];
+
 /// Why streams never come to speak HTTP.
 pub const ARRIVAL_FAILURES: [&str; 6] =
     ["late", "proxy_stranger", "proxy_header", "tls_handshake", "tls_missing", "gone"];
@@ -91,6 +98,16 @@ pub struct Metrics {
     pub bytes_in: IntCounter,
     /// Bytes written to clients' sockets.
     pub bytes_out: IntCounter,
+    /// Handshakes that offered compression, by whether it was agreed upon.
+    pub deflate_handshakes: IntCounterVec,
+    /// Messages compressed: each once, however many connections it goes to.
+    pub deflated_messages: IntCounter,
+    /// Their bytes, before and after.
+    pub deflated_bytes: IntCounterVec,
+    /// Messages of clients that came compressed.
+    pub inflated_messages: IntCounter,
+    /// Their bytes, before and after.
+    pub inflated_bytes: IntCounterVec,
     /// Write calls on clients' sockets.
     pub writes: IntCounter,
     /// From a publish command to its answer.
@@ -137,6 +154,8 @@ pub struct Metrics {
     pub api_seconds: HistogramVec,
     /// Publications of backends, by outcome (`ok` or a code).
     pub api_publications: IntCounterVec,
+    /// Polls of clients that wait for something to be answered with.
+    pub polls_waiting: IntGauge,
     /// Nodes that did not answer where a user is.
     pub locate_unanswered: IntCounter,
     /// Socket.IO clients that asked to go on where they had been, by outcome.
@@ -201,6 +220,27 @@ impl Metrics {
             deliveries: r.counter("deliveries_total", "Publications handed to clients' sockets")?,
             bytes_in: r.counter("bytes_in_total", "Bytes read from clients")?,
             bytes_out: r.counter("bytes_out_total", "Bytes written to clients")?,
+            deflate_handshakes: r.counters_of(
+                "deflate_handshakes_total",
+                "Handshakes that offered compression",
+                "outcome",
+                &DEFLATE_OUTCOMES,
+            )?,
+            deflated_messages: r
+                .counter("deflated_messages_total", "Messages compressed, once for all whom they go to")?,
+            deflated_bytes: r.counters_of(
+                "deflated_bytes_total",
+                "Bytes of messages, before and after they were compressed",
+                "moment",
+                &MOMENTS,
+            )?,
+            inflated_messages: r.counter("inflated_messages_total", "Compressed messages of clients")?,
+            inflated_bytes: r.counters_of(
+                "inflated_bytes_total",
+                "Bytes of clients' compressed messages, before and after they were inflated",
+                "moment",
+                &MOMENTS,
+            )?,
             writes: r.counter("socket_writes_total", "Write calls on clients' sockets")?,
             publish_seconds: r.histogram("publish_seconds", "From a publish command to its answer")?,
             fanout_seconds: r.histogram("fanout_seconds", "From arrival on this node to the turn's last write")?,
@@ -247,6 +287,7 @@ impl Metrics {
                 &["route"],
             )?,
             api_publications: r.counters("api_publications_total", "Publications of backends", &["outcome"])?,
+            polls_waiting: r.gauge("polls_waiting", "Polls of clients that wait for an answer")?,
             locate_unanswered: r
                 .counter("locate_unanswered_total", "Nodes that did not tell in time where a user is")?,
             session_recoveries: r.counters_of(
@@ -277,6 +318,11 @@ impl Metrics {
     /// Counts a Socket.IO client that asked to go on where it had been.
     pub fn session_recovered(&self, recovered: bool) {
         self.session_recoveries.with_label_values(&[RECOVERY_OUTCOMES[usize::from(!recovered)]]).inc();
+    }
+
+    /// Counts a handshake that offered compression.
+    pub fn deflate_offered(&self, agreed: bool) {
+        self.deflate_handshakes.with_label_values(&[DEFLATE_OUTCOMES[usize::from(!agreed)]]).inc();
     }
 
     /// Counts a connection that does not keep up.

@@ -10,7 +10,8 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::io::{self, IoSlice};
 use tokio::sync::Notify;
 
-/// About how much one reader is given; what has been offered is taken whole, or frames would be cut.
+/// About how much one reader is given that says nothing else; every slice that is offered is taken whole, or frames would be
+/// cut.
 const READ_BYTES: usize = 256 * 1024;
 
 /// A pipe's inside.
@@ -19,6 +20,8 @@ pub struct Pipe {
     taken: RefCell<Vec<u8>>,
     /// The reader that waits.
     reader: Cell<Option<u64>>,
+    /// About how much a reader is given; 0: as by default.
+    read_bytes: Cell<usize>,
     release: Cell<Option<Release>>,
     has_ended: Cell<bool>,
     successor: OnceCell<Socket>,
@@ -63,6 +66,11 @@ impl Pipe {
         self.changed.notify_waiters();
     }
 
+    /// Its readers are given about so much at a time: what one of them has and has not passed on is in nobody's bound.
+    pub fn limit(&self, read_bytes: usize) {
+        self.read_bytes.set(read_bytes);
+    }
+
     /// The reader has gone.
     pub fn end(&self, reader: u64) {
         if self.reader.get() == Some(reader) {
@@ -89,6 +97,8 @@ impl Pipe {
             }
             // First: what has been taken is nowhere else.
             if !self.taken.borrow().is_empty() {
+                // There is room again, should it go on to read.
+                self.changed.notify_waiters();
                 return Got::Frames(self.taken.take());
             }
             if let Some(release) = self.release.take() {
@@ -99,6 +109,12 @@ impl Pipe {
             }
             news.await;
         }
+    }
+
+    /// Waits for the end of all that is to be read.
+    pub async fn ended(&self) {
+        // It cannot fail; a stream that goes on in its place has an end of its own.
+        let _ = self.wait(|| self.has_ended.get()).await;
     }
 
     /// The stream that goes on in its place.
@@ -149,8 +165,12 @@ impl Pipe {
         }
     }
 
+    fn bound(&self) -> usize {
+        if self.read_bytes.get() == 0 { READ_BYTES } else { self.read_bytes.get() }
+    }
+
     fn has_room(&self) -> bool {
-        self.reader.get().is_some() && self.release.get().is_none() && self.taken.borrow().len() < READ_BYTES
+        self.reader.get().is_some() && self.release.get().is_none() && self.taken.borrow().len() < self.bound()
     }
 
     pub(crate) fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -165,7 +185,12 @@ impl Pipe {
         }
         let mut taken = self.taken.borrow_mut();
         let before = taken.len();
-        slices.iter().for_each(|slice| taken.extend_from_slice(slice));
+        for slice in slices {
+            if taken.len() >= self.bound() {
+                break;
+            }
+            taken.extend_from_slice(slice);
+        }
         self.news.notify_waiters();
         Ok(taken.len() - before)
     }
@@ -198,6 +223,19 @@ mod tests {
         assert_eq!(write(&pipe, &[7; 2 * READ_BYTES]).unwrap(), 2 * READ_BYTES);
         assert_eq!(write(&pipe, b"x").unwrap_err().kind(), io::ErrorKind::WouldBlock, "that is enough for one");
         assert_eq!(pipe.read(1).await, Got::Frames(vec![7; 2 * READ_BYTES]));
+    }
+
+    #[tokio::test]
+    async fn whoever_reads_a_little_at_a_time_gets_whole_slices_and_makes_room() {
+        let pipe = Pipe::default();
+        pipe.limit(10);
+        pipe.begin(1);
+        let slices = [[1; 6], [2; 6], [3; 6]];
+        assert_eq!(pipe.try_write(&slices.each_ref().map(|slice| IoSlice::new(slice))).unwrap(), 12);
+        assert_eq!(write(&pipe, b"x").unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let (got, room) = tokio::join!(pipe.read(1), pipe.writable());
+        assert_eq!((got, room.is_ok()), (Got::Frames([[1; 6], [2; 6]].concat()), true));
+        assert_eq!(write(&pipe, b"x").unwrap(), 1);
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use sealed::Sealed;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::ServerConnection;
 
@@ -168,7 +169,15 @@ impl Socket {
     }
 }
 
+/// Prepares a stream that is to speak HTTP, perhaps for long: what its peer does not acknowledge for so long ends it, be the
+/// peer gone without a word. Whoever takes it over has other ways to find that out.
+pub fn prepare_http(stream: &TcpStream, patience: Duration) {
+    prepare(stream);
+    let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(patience));
+}
+
 fn prepare(stream: &TcpStream) {
+    let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(None);
     // Each of these only makes things better; a kernel that lacks one is no reason to refuse a client.
     let _ = stream.set_nodelay(true);
     let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES);

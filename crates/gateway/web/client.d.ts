@@ -48,6 +48,7 @@ export interface PrivateMessage<Data = unknown> {
 }
 
 export interface Presence {
+  channel: string;
   /** Absent in channels with very many users, and if only counts were asked for. */
   members?: Member[];
   clients: number;
@@ -55,6 +56,7 @@ export interface Presence {
 }
 
 export interface History<Data = unknown> {
+  channel: string;
   epoch: string;
   /** The channel's newest offset. */
   offset: number;
@@ -101,7 +103,7 @@ export interface SubscribeOptions<Data = unknown> {
 }
 
 /** The gateway's answer, before what was missed is delivered; again after every reconnect. */
-export interface SubscribedInfo extends Partial<Presence>, Partial<Position> {
+export interface SubscribedInfo extends Partial<Omit<Presence, "channel">>, Partial<Position> {
   channel: string;
   recovered: boolean;
 }
@@ -144,6 +146,11 @@ export interface GatewayOptions {
   getToken?: () => string | undefined | Promise<string | undefined>;
   /** A WebSocket class, where there is no global one. */
   WebSocket?: unknown;
+  /**
+   * What may be used (both). Where a WebSocket does not open twice in a row (four times, if one did before), the gateway is
+   * polled, and while it is a WebSocket is tried again after a minute, two, four, up to ten.
+   */
+  transports?: readonly Transport[];
   /** Give every publication a random key. Channels without history refuse them. */
   keys?: boolean;
   /** How many publications may be unanswered (1000). */
@@ -168,11 +175,14 @@ export interface GatewayOptions {
   random?: () => number;
 }
 
+export type Transport = "websocket" | "poll";
+
 export type GatewayState = "connecting" | "connected" | "waiting" | "closed";
 
 export type StateDetail =
   | { state: "connecting" }
-  | { state: "connected"; client: string; node: string }
+  /** Also when a WebSocket takes over from polling. */
+  | { state: "connected"; transport: Transport; client: string; node: string }
   | { state: "waiting"; delayMs: number; code: number; reason: string }
   | { state: "closed"; code: number; reason: string };
 
@@ -194,6 +204,8 @@ export class GatewayError extends Error {
 export class Gateway extends EventTarget {
   constructor(url: string, options?: GatewayOptions);
   readonly state: GatewayState;
+  /** null while there is no connection. */
+  readonly transport: Transport | null;
   readonly client: string | null;
   readonly node: string | null;
   readonly maxMessageBytes: number | null;

@@ -78,6 +78,12 @@ impl Refusal {
         Self::new(ErrorCode::BadRequest, message)
     }
 
+    /// There is no such session.
+    pub fn unknown_session() -> Self {
+        let message = "no node has this session, or it has ended: open another one";
+        Self::new(ErrorCode::UnknownSession, message)
+    }
+
     /// The broker did not take it.
     pub fn unavailable() -> Self {
         Self::new(ErrorCode::Unavailable, "the broker cannot be reached; nothing was done")

@@ -33,10 +33,12 @@ pub enum Ask {
     Say = 8,
     /// The client of a native session leaves.
     Leave = 9,
+    /// The node that a poll came to stops: it is to be answered, with nothing if there is nothing. The body is the poll's mark.
+    Release = 10,
 }
 
 impl Ask {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Poll,
         Self::Post,
         Self::Probe,
@@ -46,6 +48,7 @@ impl Ask {
         Self::Take,
         Self::Say,
         Self::Leave,
+        Self::Release,
     ];
 
     /// Whether it may be held until there is something to say.

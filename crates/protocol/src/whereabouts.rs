@@ -46,7 +46,7 @@ pub struct Connected {
     pub seen_as: Option<Text>,
     /// How it speaks, as in metrics.
     pub dialect: Text,
-    /// `websocket` or `polling`.
+    /// `websocket`, `polling` or `sse`.
     pub transport: Text,
     /// How many channels it is subscribed to.
     pub subscriptions: u32,

@@ -1,7 +1,7 @@
 //! Where a user is connected, as a backend asks any node of it.
 
 use super::{KEY, body, get, problem};
-use e2e::{Backend, Cluster, on_both, tokens};
+use e2e::{Backend, Cluster, Events, on_both, tokens};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -80,6 +80,16 @@ async fn who_polls_is_told_as_such(backend: Backend) {
     let answer = body(&get(&cluster, 1, "connections?user=ann").await);
     let one = &answer["connections"][0];
     assert_eq!((&one["dialect"], &one["transport"]), (&json!("socketio"), &json!("polling")), "{answer}");
+    // By long polling of the native dialect, too; whoever takes events has one stream all along.
+    let token = format!("content-length: 0\r\nauthorization: Bearer {}\r\n", tokens::of("bob"));
+    assert_eq!(e2e::request(cluster.address(0), "POST", "/poll", &token, "").await.status, 200);
+    let token = format!("authorization: Bearer {}\r\n", tokens::of("cat"));
+    let _events = Events::open(cluster.address(0), "/sse?channel=chat", &token).await;
+    for (user, dialect, transport) in [("bob", "poll", "polling"), ("cat", "sse", "sse")] {
+        let answer = body(&get(&cluster, 1, &format!("connections?user={user}")).await);
+        let one = &answer["connections"][0];
+        assert_eq!((&one["dialect"], &one["transport"]), (&json!(dialect), &json!(transport)), "{answer}");
+    }
 }
 
 #[tokio::test]

@@ -1,13 +1,14 @@
 //! A session is served by whichever node is asked, in order and without loss; and it ends as a WebSocket does.
 
 use super::*;
-use e2e::{Backend, on_both};
+use e2e::{Backend, RawSocket, on_both};
 
 on_both! {
     any_node_takes_any_request_and_everything_comes_once_and_in_order,
     a_session_is_lost_with_its_node_and_another_one_goes_on_from_its_positions,
     a_poll_whose_client_has_gone_ends_its_session_whichever_node_had_it,
     only_the_newest_poll_waits,
+    a_node_that_stops_lets_polls_for_others_go_and_their_sessions_lose_nothing,
     whoever_leaves_is_gone_at_once,
 }
 
@@ -72,16 +73,7 @@ async fn a_poll_whose_client_has_gone_ends_its_session_whichever_node_had_it(bac
     for node in [0, 1] {
         let mut poller = Poller::open(&cluster, 0, "", "").await;
         poller.subscribe(&cluster, &[0], &json!({"channel": "chat"})).await;
-        let mut older = e2e::RawSocket::connect(cluster.address(node)).await;
-        let poll = format!("GET /poll?session={} HTTP/1.1\r\nhost: a\r\n\r\n", poller.session);
-        older.send(poll.as_bytes()).await;
-        let mut newer = e2e::RawSocket::connect(cluster.address(node)).await;
-        newer.send(poll.as_bytes()).await;
-        // The older one is answered when the newer one waits, or the other way round: one of them is left.
-        let left = tokio::select! {
-            _ = older.answer() => newer,
-            _ = newer.answer() => older,
-        };
+        let left = the_one_that_waits(&cluster, [node, node], &poller).await;
         drop(left);
         cluster.metric_becomes(0, "gateway_connections{dialect=\"poll\"}", 0.0).await;
         let lost = cluster.metric(0, "gateway_closes_total{code=\"connection lost\"}").await;
@@ -90,21 +82,62 @@ async fn a_poll_whose_client_has_gone_ends_its_session_whichever_node_had_it(bac
     }
 }
 
+/// With Redis alone, which knows that a node listens no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_reaches_nobody_ends_its_session_and_no_later_poll_passes_over_it() {
+    let mut cluster = Cluster::start(2, Backend::Redis).await;
+    let mut poller = Poller::open(&cluster, 0, "", "").await;
+    poller.subscribe(&cluster, &[0], &json!({"channel": "chat"})).await;
+    let mut held = RawSocket::connect(cluster.address(1)).await;
+    held.send(format!("GET /poll?session={} HTTP/1.1\r\nhost: a\r\n\r\n", poller.session).as_bytes()).await;
+    cluster.metric_becomes(0, "gateway_polls_waiting", 1.0).await;
+    cluster.kill_node(1).await;
+    cluster.client(0).await.publish("chat", json!("on its way to nobody")).await;
+    cluster.metric_becomes(0, "gateway_connections{dialect=\"poll\"}", 0.0).await;
+    refused(&poller.get(&cluster, 0).await, 404, "unknown_session");
+}
+
+async fn a_node_that_stops_lets_polls_for_others_go_and_their_sessions_lose_nothing(backend: Backend) {
+    let mut cluster = Cluster::start(2, backend).await;
+    let mut poller = Poller::open(&cluster, 0, "", "").await;
+    poller.subscribe(&cluster, &[0], &json!({"channel": "chat"})).await;
+    let mut held = RawSocket::connect(cluster.address(1)).await;
+    held.send(format!("GET /poll?session={} HTTP/1.1\r\nhost: a\r\n\r\n", poller.session).as_bytes()).await;
+    cluster.metric_becomes(0, "gateway_polls_waiting", 1.0).await;
+    cluster.stop_node(1).await;
+    let answer = held.answer().await;
+    let told = (answer.status, answer.header("connection"), answer.header("content-length"));
+    assert_eq!(told, (200, Some("close"), Some("2")), "nothing is what it is answered");
+    cluster.client(0).await.publish("chat", json!("still there")).await;
+    assert_eq!(poller.until(&cluster, &[0], "publication").await["data"], "still there");
+}
+
 async fn only_the_newest_poll_waits(backend: Backend) {
     let cluster = Cluster::start(2, backend).await;
     let mut poller = Poller::open(&cluster, 0, "", "").await;
     poller.subscribe(&cluster, &[0], &json!({"channel": "chat"})).await;
-    let mut older = e2e::RawSocket::connect(cluster.address(0)).await;
-    older.send(format!("GET /poll?session={} HTTP/1.1\r\nhost: a\r\n\r\n", poller.session).as_bytes()).await;
-    let newer = async { poller.get(&cluster, 1).await };
-    let replaced = async {
-        let answer = older.answer().await;
-        assert!(answer.head.contains("content-length: 2"), "an older one is answered with nothing: {answer:?}");
-        let mut writer = cluster.client(1).await;
-        writer.publish("chat", json!("news")).await;
+    let left = the_one_that_waits(&cluster, [0, 1], &poller).await;
+    cluster.client(1).await.publish("chat", json!("news")).await;
+    assert_eq!(objects(&whole(left).await)[0]["data"], "news");
+}
+
+/// Sends two polls, of which one is answered with nothing, because the other one came later. Returns that: it waits.
+async fn the_one_that_waits(cluster: &Cluster, nodes: [usize; 2], poller: &Poller) -> RawSocket {
+    let poll = format!("GET /poll?session={} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", poller.session);
+    let mut one = RawSocket::connect(cluster.address(nodes[0])).await;
+    let mut other = RawSocket::connect(cluster.address(nodes[1])).await;
+    one.send(poll.as_bytes()).await;
+    other.send(poll.as_bytes()).await;
+    let (answer, left) = tokio::select! {
+        answer = one.answer() => (answer, other),
+        answer = other.answer() => (answer, one),
     };
-    let (newer, ()) = tokio::join!(newer, replaced);
-    assert_eq!(objects(&newer)[0]["data"], "news");
+    assert!(answer.head.contains("content-length: 2"), "it is answered with nothing: {answer:?}");
+    left
+}
+
+async fn whole(poll: RawSocket) -> Answer {
+    Answer::parse(&poll.rest_within(e2e::PATIENCE).await)
 }
 
 async fn whoever_leaves_is_gone_at_once(backend: Backend) {
@@ -116,13 +149,11 @@ async fn whoever_leaves_is_gone_at_once(backend: Backend) {
         let mut poller = Poller::open(&cluster, 0, "", "").await;
         poller.subscribe(&cluster, &[1], &namespaces).await;
         assert_eq!(watcher.presence("chat").await["clients"], 2);
-        let leaves = async { assert_eq!(poller.ask(&cluster, 1, "DELETE", "").await.status, 204) };
-        if waits {
-            let (left, ()) = tokio::join!(poller.get(&cluster, 0), leaves);
-            let last = objects(&left);
+        let left = if waits { Some(the_one_that_waits(&cluster, [0, 1], &poller).await) } else { None };
+        assert_eq!(poller.ask(&cluster, 1, "DELETE", "").await.status, 204);
+        if let Some(left) = left {
+            let last = objects(&whole(left).await);
             assert_eq!(last, [json!({"type": "close", "code": 1000, "reason": "normal", "reconnect": "never"})]);
-        } else {
-            leaves.await;
         }
         for method in ["GET", "POST", "DELETE"] {
             let body = if method == "POST" { "{}" } else { "" };

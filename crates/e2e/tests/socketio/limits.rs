@@ -1,7 +1,9 @@
 //! What sessions may not do: too much, too large, too slow.
 
 use super::wire::{OPEN, Session, Stream, ask};
-use e2e::{Backend, Cluster};
+use e2e::{Backend, Cluster, tokens};
+use std::time::Duration;
+use tokio::time::sleep;
 
 /// Packets that announce very many attachments were gathered without end elsewhere (CVE-2026-33151).
 #[tokio::test(flavor = "multi_thread")]
@@ -40,6 +42,25 @@ async fn an_address_has_only_so_many_sessions() {
     assert_eq!(sessions[0].post(&cluster, 0, "1").await.status, 200);
     cluster.metric_becomes(0, "gateway_connections{dialect=\"socketio\"}", 1.0).await;
     Session::open(&cluster, 0, "").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_a_place_that_another_wants_shows_that_he_lives_and_keeps_it() {
+    let settings = ["sessions=limit 1", "ping.interval=60s", "ping.timeout=60s"];
+    let cluster = Cluster::of(1, Backend::Memory).with_tokens().settings(&settings).start().await;
+    let mut stream = Stream::open(&cluster, 0, "").await;
+    stream.until("0{").await;
+    stream.send(&format!("40{{\"token\":\"{}\"}}", tokens::of("ann"))).await;
+    stream.until("40{\"sid\":").await;
+    assert_eq!(cluster.user(0, "ann").await.expect_close().await, 4109);
+    stream.until("2").await;
+    stream.send("3").await;
+    // Longer than anybody has to show it.
+    for _ in 0..7 {
+        sleep(Duration::from_secs(1)).await;
+        stream.send("421[\"ping\"]").await;
+        stream.until("431[").await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end where its expectation does")]
 
+mod entering;
 mod identity;
 mod limits;
 mod sessions;

@@ -62,10 +62,10 @@ async fn a_poll_whose_client_has_gone_ends_its_session_whichever_node_had_it(bac
     for node in [0, 1] {
         let session = Session::entered(&cluster, 0, "").await;
         let waiting = send(cluster.address(node), &session.head("GET"), "", "").await;
-        cluster.metric_becomes(0, "gateway_connections{dialect=\"socketio\"}", 1.0).await;
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        cluster.metric_becomes(0, "gateway_polls_waiting", 1.0).await;
         drop(waiting);
         cluster.metric_becomes(0, "gateway_connections{dialect=\"socketio\"}", 0.0).await;
+        cluster.metric_becomes(0, "gateway_polls_waiting", 0.0).await;
         assert_eq!(session.poll(&cluster, 1).await.status, 400);
     }
 }

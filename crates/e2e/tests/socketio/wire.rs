@@ -11,10 +11,14 @@ use tokio_tungstenite::tungstenite::Message;
 
 /// One request, and its answer.
 pub(crate) async fn ask(address: SocketAddr, head: &str, headers: &str, body: &str) -> Answer {
-    let mut stream = send(address, head, headers, body).await;
+    let stream = send(address, head, headers, body).await;
+    timeout(PATIENCE, read_answer(stream)).await.unwrap_or_else(|_| panic!("{head} is not answered"))
+}
+
+/// The answer to a request that has been sent.
+pub(crate) async fn read_answer(mut stream: TcpStream) -> Answer {
     let mut answer = Vec::new();
-    let read = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
-    read.unwrap_or_else(|_| panic!("{head} is not answered")).unwrap();
+    stream.read_to_end(&mut answer).await.unwrap();
     Answer::parse(&answer)
 }
 
@@ -95,6 +99,14 @@ impl Stream {
 
     pub(crate) async fn send(&mut self, text: &str) {
         self.0.send(Message::text(text)).await.unwrap();
+    }
+
+    /// Messages that arrive together.
+    pub(crate) async fn send_at_once(&mut self, texts: [&str; 3]) {
+        for text in texts {
+            self.0.feed(Message::text(text)).await.unwrap();
+        }
+        self.0.flush().await.unwrap();
     }
 
     /// The next message; none at the end.

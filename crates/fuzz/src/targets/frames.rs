@@ -29,7 +29,7 @@ fn fed(stream: &[u8], piece_bytes: usize) -> (Vec<String>, Option<CloseCode>) {
         let mut ended = false;
         let mut read = 0;
         let fed = cost::within(total, MULTIPLE, BASE_BYTES, || {
-            reader.feed(piece, &LIMITS, &mut |event| {
+            reader.feed(piece, &LIMITS, None, &mut |event| {
                 assert!(!ended, "after a close came {event:?}");
                 ended = matches!(event, Event::Close(_));
                 read += size(&event);

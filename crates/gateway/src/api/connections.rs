@@ -59,9 +59,9 @@ pub(super) struct Connection {
     node: String,
     /// When this node took it over, in Unix milliseconds.
     since: u64,
-    /// `json`, `msgpack`, `raw` or `socketio`.
+    /// `json`, `msgpack`, `raw`, `socketio`, `poll` or `sse`.
     dialect: String,
-    /// `websocket` or `polling`.
+    /// `websocket`, `polling` or `sse`.
     transport: String,
     /// How many channels it is subscribed to.
     subscriptions: u32,

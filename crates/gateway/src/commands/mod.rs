@@ -24,7 +24,7 @@ pub use subscribe::alone as subscribe_alone;
 pub use subscribe::begin_raw as subscribe_raw;
 
 use crate::local::Local;
-use crate::local::connection::Connection;
+use crate::local::connection::{Connection, Held, State, Step};
 use crate::local::speaker::{Speaker, Spends};
 use crate::metrics::Limit;
 use crate::session::Phase;
@@ -49,42 +49,67 @@ const WAITING_MAX: usize = 512;
 /// A client's commands take effect in the order it sent them: whatever follows one that is still under way (a
 /// subscription, a reading of history or of members) waits for it. Plain subscriptions do not wait for one another.
 pub fn take(local: &Rc<Local>, connection: &Rc<Connection>, decoded: Result<Request, Malformed>) {
-    let mut too_many = false;
-    {
-        let mut state = connection.state.borrow_mut();
-        let overlaps = match &decoded {
-            Ok(Request { command: Command::Subscribe(s), .. }) => s.recover.is_none() && !s.members,
-            _ => false,
-        };
-        let waits_for = state.under_way - if overlaps { state.subscribing } else { 0 };
-        if decoded.is_ok() && (state.waiting.is_some() || waits_for > 0) {
-            let waiting = state.waiting.get_or_insert_default();
-            if waiting.commands.len() < WAITING_MAX {
-                waiting.bytes += weight(&decoded);
-                waiting.commands.push_back(decoded);
-                return local.recount(&mut state);
-            }
-            too_many = true;
-        }
-    }
+    let mut state = connection.state.borrow_mut();
+    let overlaps = match &decoded {
+        Ok(Request { command: Command::Subscribe(s), .. }) => s.recover.is_none() && !s.members,
+        _ => false,
+    };
+    let waits_for = state.under_way - if overlaps { state.subscribing } else { 0 };
     match decoded {
-        Ok(request) if too_many => {
-            let refusal = Refusal::new(ErrorCode::LimitExceeded, "too many commands wait for one that is under way");
-            local.refuse(connection, request.command.name(), request.id, refusal);
+        Ok(request) if state.waiting.is_some() || waits_for > 0 => {
+            let (name, id) = (request.command.name(), request.id);
+            if !hold(local, &mut state, Held::Command(request)) {
+                drop(state);
+                local.refuse(connection, name, id, too_many_wait());
+            }
         }
-        decoded => carry_out(local, connection, decoded),
+        decoded => {
+            drop(state);
+            carry_out(local, connection, decoded);
+        }
     }
 }
 
-/// About what a command holds while it waits.
-fn weight(decoded: &Result<Request, Malformed>) -> usize {
-    let payload = match decoded.as_ref().map(|request| &request.command) {
-        Ok(Command::Publish(publish)) => publish.data.bytes.len(),
-        Ok(Command::Send(send)) => send.data.bytes.len(),
-        Ok(Command::Auth { token }) => token.len(),
-        _ => 0,
+/// Carries out what only a dialect knows, in its turn among the commands. What is refused has not been run: too much waits.
+pub fn take_step(local: &Rc<Local>, connection: &Rc<Connection>, step: Step, bytes: usize) -> Result<(), Refusal> {
+    {
+        let mut state = connection.state.borrow_mut();
+        if state.waiting.is_some() {
+            return if hold(local, &mut state, Held::Step(step, bytes)) { Ok(()) } else { Err(too_many_wait()) };
+        }
+    }
+    step(local, connection);
+    Ok(())
+}
+
+/// Has something wait; false where too much does.
+fn hold(local: &Local, state: &mut State, held: Held) -> bool {
+    let waiting = state.waiting.get_or_insert_default();
+    if waiting.commands.len() >= WAITING_MAX {
+        return false;
+    }
+    waiting.bytes += weight(&held);
+    waiting.commands.push_back(held);
+    local.recount(state);
+    true
+}
+
+fn too_many_wait() -> Refusal {
+    Refusal::new(ErrorCode::LimitExceeded, "too many commands wait for one that is under way")
+}
+
+/// About what something holds while it waits.
+fn weight(held: &Held) -> usize {
+    let payload = match held {
+        Held::Step(_, bytes) => *bytes,
+        Held::Command(Request { command, .. }) => match command {
+            Command::Publish(publish) => publish.data.bytes.len(),
+            Command::Send(send) => send.data.bytes.len(),
+            Command::Auth { token } => token.len(),
+            _ => 0,
+        },
     };
-    payload + size_of::<Request>()
+    payload + size_of::<Held>()
 }
 
 /// Waits until nothing waits for the connection's socket: what follows may be larger than its outbox.
@@ -134,7 +159,8 @@ fn resume(local: &Rc<Local>, connection: &Rc<Connection>) {
             match &next {
                 Some(next) => waiting.bytes -= weight(next),
                 None => {
-                    waiting.done.notify_one();
+                    // Its stream waits, and perhaps a POST.
+                    waiting.done.notify_waiters();
                     state.waiting = None;
                 }
             }
@@ -144,7 +170,11 @@ fn resume(local: &Rc<Local>, connection: &Rc<Connection>) {
                 None => return,
             }
         };
-        carry_out(local, connection, next);
+        match next {
+            Held::Command(request) => carry_out(local, connection, Ok(request)),
+            Held::Step(step, _) if !connection.has_ended() => step(local, connection),
+            Held::Step(..) => {}
+        }
     }
 }
 

@@ -22,6 +22,7 @@ use crate::policy::Policy;
 use crate::shedding::DrainConfig;
 use crate::tls::Tls;
 use crate::webhooks::WebhooksConfig;
+use crate::websocket::deflate::DeflateConfig;
 use crate::worker::WorkerConfig;
 use broker::redis::BrokerConfig;
 use link::LinkConfig;
@@ -308,6 +309,7 @@ fn read_worker(s: &mut Settings) -> WorkerConfig {
         bad_messages_max: s
             .parsed("limits.bad_messages", "10", "a connection is closed (4010) after this many")
             .unwrap_or_default(),
+        deflate: read_deflate(s),
         outbox_bytes: s.size(
             "outbox.bytes",
             "1MiB",
@@ -353,6 +355,19 @@ fn flush_tick(text: &str) -> Result<Duration, String> {
             Ok(_) => Err(format!("`{text}`: at most 100ms")),
             Err(error) => Err(format!("`{text}` is neither a time nor auto: {error}")),
         },
+    }
+}
+
+fn read_deflate(s: &mut Settings) -> DeflateConfig {
+    DeflateConfig {
+        is_enabled: s.flag("deflate.enabled", "true", "compress messages for clients that offer permessage-deflate"),
+        threshold_bytes: s.size("deflate.threshold", "1KiB", "smaller messages are sent as they are", 1),
+        level: s
+            .get("deflate.level", "1", "1 (fastest) to 9 (smallest)", |text| match text.parse() {
+                Ok(level @ 1..=9) => Ok(level),
+                _ => Err(format!("`{text}` is not a number from 1 to 9")),
+            })
+            .unwrap_or(1),
     }
 }
 

@@ -126,6 +126,7 @@ async fn open_session(visit: &Rc<Visit>, request: &Request<Incoming>) -> Respons
         wants_arrays: false,
         session: Session::new(Phase::Connecting, identity),
         place,
+        deflate: None,
         engine: Some(engine),
         polled: None,
         visitor,

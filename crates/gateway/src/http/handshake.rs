@@ -3,22 +3,23 @@
 use super::address::{client_address, is_trusted};
 use super::caller::{denied, identify, let_in, visitor};
 use super::refusal::{Refused, refuse, refuse_for_now, refuse_until};
-use super::shown::{offered, percent_decoded, queries, query};
+use super::shown::{extensions, offered, percent_decoded, queries, query};
 use super::{Body, Visit};
 use crate::auth::Identity;
 use crate::engine::Engine;
 use crate::hooks::Visitor;
 use crate::local::connection::Opened;
 use crate::metrics::Limit;
+use crate::node::Node;
 use crate::places::{Place, network};
 use crate::session::{Phase, Session};
 use crate::socket::Socket;
 use crate::socketio::{open, say};
+use crate::websocket::deflate::{Window, agreed};
 use crate::worker::{adopt, feed};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use protocol::dialect::Dialect;
@@ -89,6 +90,7 @@ pub(super) struct Wanted {
     pub(super) wants_arrays: bool,
     pub(super) engine: Option<Box<Engine>>,
     pub(super) probing: Option<Probing>,
+    pub(super) deflate: Option<Window>,
     #[cfg(feature = "echo")]
     pub(super) is_echo: bool,
 }
@@ -100,6 +102,7 @@ impl Wanted {
             wants_arrays: false,
             engine: None,
             probing: None,
+            deflate: None,
             #[cfg(feature = "echo")]
             is_echo: false,
         }
@@ -111,7 +114,7 @@ impl Wanted {
     }
 }
 
-pub(super) async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, wanted: Wanted) -> Response<Body> {
+pub(super) async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, mut wanted: Wanted) -> Response<Body> {
     if let Some(refusal) = not_an_upgrade(&request) {
         return refusal;
     }
@@ -138,7 +141,7 @@ pub(super) async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, w
         Ok(entry) => entry,
         Err(retry_after_s) => return not_now(visit, place, retry_after_s),
     };
-    let Ok(mut response) = create_response_with_body(&request, Full::default) else {
+    let Ok(mut response) = create_response_with_body(&request, Body::default) else {
         visit.place.set(Some(place));
         return malformed();
     };
@@ -163,9 +166,26 @@ pub(super) async fn upgrade(visit: &Rc<Visit>, mut request: Request<Incoming>, w
         let name = HeaderValue::from_static(subprotocol);
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, name);
     }
+    if let Some((window, answer)) = deflate(&node, &request, &wanted) {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(answer));
+        wanted.deflate = Some(window);
+    }
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::task::spawn_local(hand_over(visit.clone(), upgraded, place, session, visitor, wanted, close));
     response
+}
+
+/// What is agreed upon of compression, and the answer that says so.
+fn deflate(node: &Node, request: &Request<Incoming>, wanted: &Wanted) -> Option<(Window, &'static str)> {
+    // A session that has polled may be another worker's or node's: what it writes is for any stream. And arrays are each
+    // connection's own.
+    if !node.config.worker.deflate.is_enabled || wanted.probing.is_some() || wanted.wants_arrays {
+        return None;
+    }
+    extensions(request.headers()).next()?;
+    let agreed = agreed(extensions(request.headers()));
+    node.metrics.deflate_offered(agreed.is_some());
+    agreed
 }
 
 /// What no WebSocket client would have sent.
@@ -207,7 +227,7 @@ fn is_browser(request: &Request<Incoming>) -> bool {
     request.headers().contains_key(header::ORIGIN)
 }
 
-fn is_proxied(visit: &Visit) -> bool {
+pub(super) fn is_proxied(visit: &Visit) -> bool {
     is_trusted(visit.peer.ip(), &visit.local.node.config.http.trusted_proxies)
 }
 
@@ -234,6 +254,7 @@ async fn hand_over(
         wants_arrays: wanted.wants_arrays,
         session,
         place,
+        deflate: wanted.deflate,
         engine: wanted.engine,
         polled: None,
         visitor,

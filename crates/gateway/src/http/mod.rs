@@ -6,6 +6,7 @@ mod body;
 mod caller;
 mod cors;
 mod engineio;
+mod events;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod handshake;
@@ -22,10 +23,13 @@ mod shown;
 
 use crate::api;
 use crate::local::Local;
+use crate::local::connection::Connection;
 use crate::metrics::Limit;
 use crate::places::{Place, Unfinished};
+use crate::socket::prepare_http;
 use address::is_trusted;
 use arrival::{Failure, Stream, arrive};
+use body::Body;
 use bytes::Bytes;
 use cors::Cors;
 use futures_util::future::{FutureExt, LocalBoxFuture};
@@ -37,14 +41,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use ipnet::IpNet;
 pub use origin::AllowedOrigin;
 use refusal::refuse;
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// The largest head of a request: request line and headers.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
@@ -54,6 +60,9 @@ const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long its last answer may take then.
 const LAST_ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long the last event of a stream may take, which nobody takes that was too slow for the others.
+const LAST_EVENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The most headers of a request.
 const MAX_HEADERS: usize = 64;
@@ -75,8 +84,6 @@ pub struct HttpConfig {
     pub hsts: Duration,
 }
 
-type Body = Full<Bytes>;
-
 /// What a request is served with. The place belongs to the stream; an upgrade takes it along, if it is not a spare one.
 struct Visit {
     local: Rc<Local>,
@@ -90,12 +97,32 @@ struct Visit {
     is_tls: bool,
     /// Until when the stream may speak HTTP.
     deadline: Cell<Instant>,
+    /// The connection that it has become without an upgrade, and the word that it has.
+    streams: OnceCell<Rc<Connection>>,
+    has_begun: Notify,
 }
 
 impl Visit {
     /// The stream may speak HTTP for so long from now.
     fn extend(&self, time: Duration) {
         self.deadline.set(Instant::now() + time);
+    }
+
+    /// It is a connection from here on: whatever bounds that bounds it.
+    fn becomes(&self, connection: Rc<Connection>) {
+        let _ = self.streams.set(connection);
+        self.has_begun.notify_one();
+    }
+
+    /// Waits for the end of the connection that it has become, and then until what was said last must have left.
+    async fn is_over(&self) {
+        if self.streams.get().is_none() {
+            self.has_begun.notified().await;
+        }
+        if let Some(pipe) = self.streams.get().and_then(|connection| connection.socket.pipe()) {
+            pipe.ended().await;
+        }
+        sleep(LAST_EVENT_TIMEOUT).await;
     }
 }
 
@@ -104,6 +131,8 @@ pub fn front(local: Rc<Local>, stream: TcpStream, peer: SocketAddr, place: Place
     async move {
         let limit = local.node.config.http.header_timeout;
         let began = Instant::now();
+        let worker = &local.node.config.worker;
+        prepare_http(&stream, worker.ping_interval + worker.ping_timeout);
         let Some((place, unfinished)) = begin(&local, peer, place) else { return };
         let arrived = timeout(limit, arrive(&local.node, stream, peer)).await.unwrap_or(Err(Failure::Late));
         let arrived = match arrived {
@@ -119,7 +148,9 @@ pub fn front(local: Rc<Local>, stream: TcpStream, peer: SocketAddr, place: Place
         let is_counted = unfinished.is_some();
         let (place, unfinished) = (Cell::new(Some(place)), Cell::new(unfinished));
         let deadline = Cell::new(Instant::now() + HTTP_TIMEOUT);
-        let visit = Visit { local, peer: arrived.peer, is_spare, is_tls, place, unfinished, is_counted, deadline };
+        let (streams, has_begun, peer) = (OnceCell::new(), Notify::new(), arrived.peer);
+        let visit =
+            Visit { local, peer, is_spare, is_tls, place, unfinished, is_counted, deadline, streams, has_begun };
         match arrived.stream {
             Stream::Plain(stream) => serve(Rc::new(visit), stream, left, route).await,
             Stream::Tls(stream) => serve(Rc::new(visit), *stream, left, route).await,
@@ -184,19 +215,31 @@ where
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
-    // Ends with the upgrade, so it bounds only HTTP: a peer that keeps asking, or does not read the answers.
-    while visit.deadline.get() > Instant::now() {
+    if spoke(&visit, connection.as_mut()).await {
+        return;
+    }
+    // What has been asked is answered; after that the stream ends, unless that has made a connection of it.
+    connection.as_mut().graceful_shutdown();
+    visit.extend(LAST_ANSWER_TIMEOUT);
+    spoke(&visit, connection).await;
+}
+
+/// Serves a stream; false when it has spoken HTTP for as long as it may. An upgrade ends it, so only HTTP is bounded: a peer
+/// that keeps asking, or does not read the answers.
+async fn spoke(visit: &Visit, mut connection: Pin<&mut impl Future<Output = hyper::Result<()>>>) -> bool {
+    while visit.streams.get().is_some() || visit.deadline.get() > Instant::now() {
+        let has_become = visit.streams.get().is_some();
         tokio::select! {
-            ended = &mut connection => return told(ended),
+            ended = connection.as_mut() => {
+                told(ended);
+                return true;
+            }
             // It may have been extended meanwhile, by a poll that is held.
-            () = sleep_until(visit.deadline.get()) => {}
+            () = sleep_until(visit.deadline.get()), if !has_become => {}
+            () = visit.is_over() => return true,
         }
     }
-    // What has been asked is answered; after that the stream ends.
-    connection.as_mut().graceful_shutdown();
-    if let Ok(ended) = timeout(LAST_ANSWER_TIMEOUT, connection).await {
-        told(ended);
-    }
+    false
 }
 
 /// What a stranger's HTTP can do wrong has been answered by hyper; there is nobody else to tell.
@@ -219,7 +262,7 @@ async fn route(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> 
         _ if let Some(api) = api => {
             // Whoever has a key keeps streams as it likes.
             let admitted = || drop(visit.unfinished.take());
-            api::serve(&visit.local.node, api, request, admitted).await
+            api::serve(&visit.local.node, api, request, admitted).await.map(Body::from)
         }
         _ if api::is_path(path) => refuse(StatusCode::NOT_FOUND, "there is no server API without a key (api.key)\n"),
         "/ws" => handshake::native(visit, request).await,
@@ -230,6 +273,7 @@ async fn route(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> 
         }
         #[cfg(feature = "echo")]
         "/engine.io/" => engineio::serve(visit, request).await,
+        "/sse" => events::serve(visit, request).await,
         "/poll" => poll::serve(visit, request).await,
         _ if path.starts_with("/raw/") => handshake::raw(visit, request).await,
         _ if let Some(route) = plain::Route::of(path) => plain::serve(visit, request, route).await,
@@ -256,7 +300,7 @@ async fn route(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> 
 }
 
 fn answer(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Body> {
-    let mut response = Response::new(Full::new(body));
+    let mut response = Response::new(Body::from(Full::new(body)));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));

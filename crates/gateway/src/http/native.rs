@@ -71,6 +71,12 @@ pub(super) fn refusal_as(status: StatusCode, refusal: Refusal, place: Option<Pla
     comes_back(object(status, body, place), std::slice::from_ref(&refused))
 }
 
+/// A refusal that is written already.
+pub(super) fn refused(code: ErrorCode, retry_after_ms: Option<u64>, json: Bytes) -> Response<Body> {
+    let refused = Err(Refusal { retry_after_ms, ..Refusal::new(code, "") });
+    comes_back(body(status_of(code), json), &[refused])
+}
+
 /// What became of one publication.
 pub(super) fn outcome(outcome: Result<Reply, Refusal>, place: Option<Place>) -> Response<Body> {
     let mut body = Vec::new();

@@ -4,7 +4,7 @@ use super::Visit;
 use super::address::client_address;
 use super::caller::said;
 use super::handshake::{Known, RETRY_SPREAD_S, check};
-use super::refusal::{RETRY_AFTER_MAX_S, Refused};
+use super::refusal::Refused;
 use crate::admission::Entry;
 use crate::metrics::Limit;
 use crate::places::{Place, network};
@@ -52,12 +52,6 @@ impl Turned {
             refusal.retry_after_ms = Some(u64::from(wait) * 1000);
         }
         refusal
-    }
-
-    /// After so many seconds at the earliest, for whoever has no other way to come back than by itself.
-    pub(super) fn passes_after_s(&self) -> Option<u32> {
-        let is_passing = matches!(self.refused.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
-        is_passing.then(|| self.retry_after_s.unwrap_or_else(|| fastrand::u32(1..=RETRY_AFTER_MAX_S)))
     }
 }
 

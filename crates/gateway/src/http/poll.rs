@@ -19,7 +19,7 @@ use crate::worker::{adopt, serve as serve_asked};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use protocol::dialect::Dialect;
 use protocol::forward::{self, Ask, Secret};
 use protocol::{ErrorCode, Refusal};
@@ -90,6 +90,9 @@ async fn answer(visit: &Rc<Visit>, head: &Parts, body: Incoming) -> Result<Respo
 /// A message's body. It is read in a place among all requests, whose bodies no connection answers for.
 async fn said(visit: &Visit, body: Incoming) -> Result<Bytes, Box<Response<Body>>> {
     let node = &visit.local.node;
+    if body.size_hint().exact() == Some(0) {
+        return Ok(Bytes::new());
+    }
     let in_words = |refusal| Box::new(native::refusal(refusal, None));
     let _place = take_place(node).map_err(in_words)?;
     let max_bytes = node.config.worker.max_message_bytes;
@@ -120,6 +123,7 @@ async fn open(visit: &Rc<Visit>, head: &Parts, body: Incoming) -> Result<Respons
         dialect,
         // Each answer is an array anyway.
         wants_arrays: false,
+        deflate: None,
         session: session(visit, identity),
         place,
         engine: None,
@@ -153,7 +157,7 @@ async fn forward(visit: &Rc<Visit>, node: &str, number: u64, secret: Secret, ask
         }
     };
     visit.extend(HTTP_TIMEOUT);
-    let response = as_http(response.unwrap_or_else(|unanswered| match unanswered {
+    let mut response = as_http(response.unwrap_or_else(|unanswered| match unanswered {
         Unanswered::Gone => longpoll::unknown(),
         Unanswered::Unknown => {
             let message = "the session did not answer in time: open another one, and go on from your positions";
@@ -162,6 +166,10 @@ async fn forward(visit: &Rc<Visit>, node: &str, number: u64, secret: Secret, ask
     }));
     if response.status().is_success() {
         drop(visit.unfinished.take());
+    }
+    if local.node.shedding.is_stopping() {
+        // The next one may lead to another node.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }

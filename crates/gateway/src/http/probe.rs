@@ -105,6 +105,7 @@ async fn take_session(visit: &Rc<Visit>, target: &Target, tried: Tried, place: P
         wants_arrays: false,
         session: Session::new(phase_of(&moved), identity),
         place,
+        deflate: None,
         engine: Some(Box::new(Engine::new(target.secret))),
         polled: None,
         // The application has been asked about it where it came first.
@@ -157,7 +158,7 @@ impl Tried {
     fn feed(&mut self, bytes: &mut [u8]) -> io::Result<()> {
         let said = &mut self.said;
         let mut has_closed = false;
-        let fed = self.reader.feed(bytes, &self.limits, &mut |event| match event {
+        let fed = self.reader.feed(bytes, &self.limits, None, &mut |event| match event {
             Event::Message(Incoming::Text(text)) => said.push_back(Said::Text(text.to_owned())),
             Event::Message(Incoming::Binary(bytes)) => said.push_back(Said::Binary(bytes.to_vec())),
             Event::Ping(_) | Event::Pong => {}

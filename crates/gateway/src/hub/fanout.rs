@@ -3,6 +3,7 @@
 use crate::outbox::{Mark, Marks, Meter, Shared, Slow};
 use crate::policy::Namespace;
 use crate::websocket::Frames;
+use crate::websocket::deflate::Compressed;
 use broker::Delivery;
 use protocol::dialect::Encoding;
 use protocol::{Channel, CloseCode, Epoch, Outgoing, Position, Publication, Push};
@@ -50,7 +51,20 @@ impl Encoded {
     }
 }
 
+impl Encoded {
+    /// The same deliveries in frames that have been compressed: whatever lay at the bounds of a frame lies there still.
+    pub fn compressed(&self, compressed: Compressed, meter: &Meter) -> Self {
+        let marks = self.frames.marks().map(|marks| marks.moved(|place| compressed.moved(place)));
+        let mut left_out = self.left_out.clone();
+        for out in left_out.values_mut().flatten() {
+            out.bytes = compressed.moved(out.bytes.start)..compressed.moved(out.bytes.end);
+        }
+        Self { frames: Shared::new(compressed.frames, marks, meter), left_out, ..*self }
+    }
+}
+
 /// A channel's deliveries of one turn, about to be encoded.
+#[derive(Clone, Copy)]
 pub struct Turn<'a> {
     /// Which channel.
     pub channel: &'a Channel,

@@ -1,5 +1,6 @@
 //! One connection: its socket, what it has half read, what waits for it, and its session.
 
+use super::Local;
 use super::timers::Tick;
 use crate::engine::Engine;
 use crate::hooks::Visitor;
@@ -9,11 +10,13 @@ use crate::places::Place;
 use crate::polling::Polled;
 use crate::session::Session;
 use crate::socket::Socket;
+use crate::websocket::deflate::Window;
 use crate::websocket::{Packing, Reader};
-use protocol::dialect::{Dialect, Encoding, Malformed};
+use protocol::dialect::{Dialect, Encoding};
 use protocol::{CloseCode, Request};
 use std::cell::{OnceCell, RefCell};
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 use tokio::sync::Notify;
@@ -36,6 +39,8 @@ pub struct Connection {
     pub dialect: Dialect,
     /// Its stream.
     pub socket: Socket,
+    /// Set when messages may be compressed, both ways (RFC 7692).
+    pub deflate: Option<Window>,
     /// The rest.
     pub state: RefCell<State>,
     /// Where it comes from, if the application is asked who connects.
@@ -126,11 +131,31 @@ pub struct Times {
     pub due: Tick,
 }
 
+/// What waits for something that is under way.
+pub enum Held {
+    /// A command.
+    Command(Request),
+    /// What only a dialect knows, and about what it holds, in bytes.
+    Step(Step, usize),
+}
+
+/// Carries out what a dialect has held back.
+pub type Step = Box<dyn FnOnce(&Rc<Local>, &Rc<Connection>)>;
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(request) => f.debug_tuple("Command").field(request).finish(),
+            Self::Step(_, bytes) => f.debug_tuple("Step").field(bytes).finish(),
+        }
+    }
+}
+
 /// Commands in the order they came, and the word that they have been carried out.
 #[derive(Debug, Default)]
 pub struct Waiting {
     /// The commands.
-    pub commands: VecDeque<Result<Request, Malformed>>,
+    pub commands: VecDeque<Held>,
     /// About what they hold.
     pub bytes: usize,
     /// Nothing more is read from the socket until this.
@@ -150,6 +175,8 @@ pub struct Opened {
     pub session: Session,
     /// Its place among the node's connections.
     pub place: Place,
+    /// See [`Connection::deflate`].
+    pub deflate: Option<Window>,
     /// Its session, if it speaks Socket.IO.
     pub engine: Option<Box<Engine>>,
     /// Its session, if its client polls for it as a native one.
@@ -192,6 +219,7 @@ impl Connection {
             since_ms: super::unix_ms(),
             dialect: opened.dialect,
             socket: opened.socket,
+            deflate: opened.deflate,
             visitor: opened.visitor,
             state: RefCell::new(state),
             task: OnceCell::new(),

@@ -5,7 +5,7 @@ use super::Local;
 use super::connection::Connection;
 use super::timers::{Tick, ticks};
 use crate::session::Phase;
-use crate::websocket::ping_frame;
+use protocol::dialect::Dialect;
 use protocol::order::Whom;
 use protocol::{Channel, CloseCode, ErrorCode, Refusal, Text};
 use std::rc::Rc;
@@ -81,15 +81,14 @@ impl Local {
             if state.session.phase == Phase::Closing {
                 return;
             }
-            // As if it had been pinged so long ago that only this time is left.
+            // As if it had been pinged so long ago that only this time is left. Who only listens answers nothing: that its
+            // socket is dead is found out by what is written to it.
             let pong = ticks(self.node.config.worker.ping_timeout);
             let pinged: Tick = self.tick().saturating_sub(pong.saturating_sub(ticks(PROOF_TIMEOUT)));
             let earlier = state.times.pinged.map_or(pinged, |before| before.min(pinged));
-            state.times.pinged = Some(earlier);
+            state.times.pinged = Some(earlier).filter(|_| connection.dialect != Dialect::Events);
         }
-        let mut frame = Vec::new();
-        ping_frame(&mut frame);
-        self.send_frames(&connection, &frame);
+        self.ask_for_life(&connection);
         self.set_timer(&connection);
     }
 

@@ -61,7 +61,7 @@ impl Local {
             }
             state.ended = Some(code);
             state.session.phase = Phase::Closing;
-            state.waiting.take().inspect(|waiting| waiting.done.notify_one());
+            state.waiting.take().inspect(|waiting| waiting.done.notify_waiters());
             // Nothing that comes from here on is looked at.
             state.reader = Reader::default();
             match code {
@@ -106,7 +106,7 @@ impl Local {
             let mut state = connection.state.borrow_mut();
             state.outbox.clear();
             state.unsent_bytes = 0;
-            state.waiting.take().inspect(|waiting| waiting.done.notify_one());
+            state.waiting.take().inspect(|waiting| waiting.done.notify_waiters());
             state.reader = Reader::default();
             self.recount(&mut state);
             state.session.phase = Phase::Closing;

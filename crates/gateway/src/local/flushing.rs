@@ -42,7 +42,8 @@ impl Local {
     /// Puts a connection's own frames into its outbox.
     pub fn send_frames(&self, connection: &Rc<Connection>, frames: &[u8]) {
         if !frames.is_empty() {
-            self.push(connection, |outbox, limit| outbox.push_own(frames, limit));
+            let frames = self.compressed(connection, frames);
+            self.push(connection, |outbox, limit| outbox.push_own(&frames, limit));
         }
     }
 

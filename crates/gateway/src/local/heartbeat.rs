@@ -4,10 +4,11 @@ use super::Local;
 use super::connection::{Connection, State, Times};
 use super::flushing::Reason;
 use super::timers::{TICK_MS, Tick, ticks};
+use crate::pipe::Release;
 use crate::session::Phase;
 use crate::websocket::{Frames, ping_frame};
 use protocol::dialect::socketio::engine::PING;
-use protocol::dialect::{Dialect, Messages};
+use protocol::dialect::{Dialect, Messages, events};
 use protocol::{CloseCode, Outgoing, Push};
 use std::rc::Rc;
 use std::time::Duration;
@@ -113,18 +114,33 @@ impl Local {
     fn ping(&self, connection: &Rc<Connection>, now: Tick) {
         let alias = {
             let mut state = connection.state.borrow_mut();
-            state.times.pinged = Some(now);
+            if connection.dialect == Dialect::Events {
+                // Nobody answers there: what shows that somebody is there is that he takes it.
+                state.times.heard = now;
+            } else {
+                state.times.pinged = Some(now);
+            }
             state.engine.as_ref().and_then(|engine| engine.alias.clone())
         };
         if let Some(alias) = alias {
             self.renew_alias(connection, &alias);
         }
+        self.ask_for_life(connection);
+    }
+
+    /// Sends what a client that lives answers, in the words of its dialect.
+    pub(super) fn ask_for_life(&self, connection: &Rc<Connection>) {
         let mut frame = Vec::new();
         match &connection.dialect {
             Dialect::SocketIo(_) => {
                 Frames::new(&mut frame).text(&mut |buffer| buffer.extend_from_slice(PING.as_bytes()));
             }
-            Dialect::Json | Dialect::Polled | Dialect::Msgpack | Dialect::Raw(_) => ping_frame(&mut frame),
+            Dialect::Events => events::heartbeat(&mut Frames::new(&mut frame)),
+            // Its answer is the next poll.
+            Dialect::Polled => {
+                return connection.socket.pipe().into_iter().for_each(|pipe| pipe.release(Release::Nothing));
+            }
+            Dialect::Json | Dialect::Msgpack | Dialect::Raw(_) => ping_frame(&mut frame),
         }
         self.send_frames(connection, &frame);
     }

@@ -4,6 +4,7 @@ use super::Local;
 use super::connection::Connection;
 use crate::whereabouts::ANSWER_TIMEOUT;
 use protocol::Text;
+use protocol::dialect::Dialect;
 use protocol::order::Order;
 use protocol::whereabouts::{CHANNELS_MAX, CONNECTIONS_MAX, Connected, Part};
 use std::collections::HashMap;
@@ -66,7 +67,11 @@ impl Local {
     }
 
     fn connected(&self, connection: &Connection) -> Connected {
-        let transport = if connection.socket.pipe().is_some() { "polling" } else { "websocket" };
+        let transport = match connection.dialect {
+            Dialect::Events => "sse",
+            _ if connection.socket.pipe().is_some() => "polling",
+            _ => "websocket",
+        };
         let state = connection.state.borrow();
         let alias = state.engine.as_ref().and_then(|engine| engine.alias.clone());
         let channels = || state.session.channels();

@@ -2,6 +2,7 @@
 //! the worker's loops drive it. One thread, no locks.
 
 pub mod connection;
+pub mod deflating;
 pub mod dismissal;
 pub mod ending;
 pub mod flushing;
@@ -20,6 +21,7 @@ use crate::limit::Buckets;
 use crate::node::Node;
 use crate::outbox::Meter;
 use crate::websocket::Frames;
+use crate::websocket::deflate::{Compressor, Inflater};
 use connection::{Connection, Opened, Times};
 use protocol::forward::Response;
 use protocol::{CloseCode, Origin, Outgoing, Position, Publication, Push, Refusal, Reply, Text, Welcome};
@@ -91,6 +93,10 @@ pub struct Local {
     pub searches: RefCell<locating::Searches>,
     /// Told when the last connection has gone.
     pub emptied: Notify,
+    /// Compresses what leaves, for those who have agreed upon that.
+    pub compressor: RefCell<Compressor>,
+    /// Inflates what they send.
+    pub inflater: RefCell<Inflater>,
     /// What this worker holds of frames that many sockets share.
     pub meter: Meter,
     /// What of that waits for somebody, and does not merely leave at the end of this turn.
@@ -116,6 +122,7 @@ pub struct Local {
 impl Local {
     /// An empty share.
     pub fn new(index: usize, node: Arc<Node>) -> Rc<Self> {
+        let compressor = RefCell::new(Compressor::new(node.config.worker.deflate));
         Rc::new(Self {
             index,
             node,
@@ -133,6 +140,8 @@ impl Local {
             going: RefCell::default(),
             searches: RefCell::default(),
             emptied: Notify::new(),
+            compressor,
+            inflater: RefCell::default(),
             meter: Meter::default(),
             shared_held: Cell::new(0),
             is_flushing: Cell::new(false),
@@ -259,7 +268,7 @@ impl Local {
         if !buffer.is_empty() && !connection.has_ended() {
             {
                 let mut state = connection.state.borrow_mut();
-                let _ = state.outbox.push_own(&buffer, usize::MAX);
+                let _ = state.outbox.push_own(&self.compressed(connection, &buffer), usize::MAX);
                 self.recount(&mut state);
             }
             self.mark_dirty(connection);

@@ -48,6 +48,8 @@ limits! {
     ControlFrames = "control_frames";
     /// The size of a message, or its fragments.
     MaxMessage = "max_message";
+    /// What compressed messages become: over the size of a message, or too many that grow.
+    Inflation = "inflation";
     /// The time of a message.
     MessageTime = "message_time";
     /// Messages that could not be understood.

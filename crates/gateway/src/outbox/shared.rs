@@ -99,6 +99,16 @@ impl Marks {
         first..first + count
     }
 
+    /// The same where every frame has another place.
+    pub fn moved(&self, to: impl Fn(usize) -> usize) -> Self {
+        let mut moved = self.clone();
+        moved.from = to(self.from);
+        for mark in &mut moved.list {
+            (mark.start, mark.end) = (to(mark.start), to(mark.end));
+        }
+        moved
+    }
+
     /// These parts alone, one after another as they then follow in a buffer of their own.
     pub(super) fn cut_to(&self, parts: &[Range<usize>]) -> Self {
         let mut list = Vec::new();

@@ -6,16 +6,20 @@ use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use protocol::forward::{Ask, Request, Response};
 use protocol::order::Order;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// Requests of one worker that wait for another one's response.
 const WAITING_MAX: usize = 65_536;
 
 /// How long anything but a poll may take.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(12);
+
+/// How long a poll is held that comes to a node which stops.
+const LATE_POLL: Duration = Duration::from_secs(1);
 
 /// Carries out a request for a session of this worker, whatever that speaks: handed in, because all sessions that poll are
 /// above this. Its last argument names the request.
@@ -64,7 +68,18 @@ pub async fn call(
         asked.abandons = None;
         return Err(Unanswered::Gone);
     }
-    let response = timeout(patience, answered).await;
+    let mut response = pin!(timeout(patience, answered));
+    let response = match asked.abandons.clone() {
+        Some(poll) => tokio::select! {
+            response = response.as_mut() => response,
+            () = stopping(local) => {
+                // Whoever has to come by another node loses nothing by it.
+                tell(local, node, number, &about(&poll, Ask::Release, turn)).await;
+                response.await
+            }
+        },
+        None => response.await,
+    };
     match response {
         Ok(Ok(response)) => {
             asked.abandons = None;
@@ -72,6 +87,26 @@ pub async fn call(
         }
         Ok(Err(_)) | Err(_) => Err(Unanswered::Unknown),
     }
+}
+
+/// Waits until this node stops; whoever comes later still waits a little, or would ask again and again without a rest.
+async fn stopping(local: &Local) {
+    let is_late = local.node.shedding.is_stopping();
+    local.node.shedding.stopping().await;
+    if is_late {
+        sleep(LATE_POLL).await;
+    }
+}
+
+/// Waits until nobody waits for a session of another worker or node; at most so long.
+pub async fn idle(local: &Local, time: Duration) {
+    let answered = async {
+        while !local.responses.borrow().is_empty() {
+            local.emptied.notified().await;
+        }
+    };
+    // They are told nothing then, and ask elsewhere.
+    let _ = timeout(time, answered).await;
 }
 
 /// Tells a session something that needs no response.
@@ -98,13 +133,21 @@ struct Asked<'a> {
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
         self.local.responses.borrow_mut().remove(&self.turn);
+        if self.local.responses.borrow().is_empty() {
+            self.local.emptied.notify_waiters();
+        }
         let Some(request) = self.abandons.take() else { return };
-        let body = Bytes::copy_from_slice(&self.turn.to_be_bytes());
+        let abandons = about(&request, Ask::Abandon, self.turn);
         let (local, node, number) = (self.local.clone(), std::mem::take(&mut self.node), self.number);
         tokio::task::spawn_local(async move {
-            tell(&local, &node, number, &Request { ask: Ask::Abandon, body, ..request }).await;
+            tell(&local, &node, number, &abandons).await;
         });
     }
+}
+
+/// What is said of a poll by its number.
+fn about(poll: &Request, ask: Ask, turn: u64) -> Request {
+    Request { ask, body: Bytes::copy_from_slice(&turn.to_be_bytes()), ..poll.clone() }
 }
 
 /// Carries out a request, or takes a response.
@@ -114,11 +157,17 @@ pub fn take_order(local: &Rc<Local>, serve: Serve, order: Order) {
             let Some(request) = Request::decode(request) else { return };
             let local = local.clone();
             tokio::task::spawn_local(async move {
-                let needs_none = matches!(request.ask, Ask::Abandon | Ask::Supersede);
+                let needs_none = matches!(request.ask, Ask::Abandon | Ask::Supersede | Ask::Release);
+                let abandons = request.ask.is_held().then(|| about(&request, Ask::Abandon, ticket));
                 let response = serve(local.clone(), connection, request, ticket).await;
-                if !needs_none {
-                    let response = Order::Response { ticket, response: response.encode() };
-                    local.node.order(&answer_to, response).await;
+                if needs_none {
+                    return;
+                }
+                let response = Order::Response { ticket, response: response.encode() };
+                let is_told = local.node.order(&answer_to, response).await;
+                // Who asks again, such as a proxy of whose nodes one has died, must not pass over what this one was answered.
+                if let Some(abandons) = abandons.filter(|_| !is_told) {
+                    serve(local.clone(), connection, abandons, ticket).await;
                 }
             });
         }

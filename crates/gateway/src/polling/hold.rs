@@ -17,16 +17,25 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
+        self.local.node.metrics.polls_waiting.dec();
         if !self.is_answered {
             abandon(self.local, self.connection, self.turn);
         }
         self.connection.socket.pipe().inspect(|pipe| pipe.end(self.turn));
+        // Until now it has waited: that has its next poll be due.
         let now = self.local.tick();
         let mut state = self.connection.state.borrow_mut();
         if state.polled.is_some() {
-            // Its polls are its heartbeat; Engine.IO's is another one.
             state.times.heard = now;
         }
+    }
+}
+
+/// Polls are the heartbeat of a session, and the answer of one that has to show that it lives; Engine.IO has another one.
+fn note_heard(local: &Local, connection: &Connection) {
+    let mut state = connection.state.borrow_mut();
+    if state.polled.is_some() {
+        state.times.alive(local.tick(), false);
     }
 }
 
@@ -34,6 +43,8 @@ impl Drop for Waiting<'_> {
 pub async fn hold(local: &Rc<Local>, connection: &Rc<Connection>, turn: u64, time: Duration) -> Got {
     let Some(pipe) = connection.socket.pipe() else { return Got::Ended };
     pipe.begin(turn);
+    note_heard(local, connection);
+    local.node.metrics.polls_waiting.inc();
     let mut waiting = Waiting { local, connection, turn, is_answered: false };
     local.try_flush(connection);
     let got = timeout(time, pipe.read(turn)).await;
@@ -47,11 +58,18 @@ pub fn lose(local: &Rc<Local>, connection: &Rc<Connection>) {
     connection.task.get().inspect(|task| task.abort());
 }
 
-/// A poll that nobody waits for any more.
+/// A poll that nobody waits for any more. If it has been answered already, nobody has heard that.
 pub fn abandon(local: &Rc<Local>, connection: &Rc<Connection>, turn: u64) {
-    if connection.socket.pipe().is_some_and(|pipe| pipe.reader() == Some(turn)) {
+    let is_held = connection.socket.pipe().is_some_and(|pipe| pipe.reader() == Some(turn));
+    let answered = connection.state.borrow().polled.as_ref().and_then(|polled| polled.answered);
+    if is_held || answered == Some(turn) {
         lose(local, connection);
     }
+}
+
+/// A poll that is to be answered now, with nothing if there is nothing.
+pub fn release(connection: &Rc<Connection>, turn: u64) {
+    connection.socket.pipe().filter(|pipe| pipe.reader() == Some(turn)).inspect(|pipe| pipe.release(Release::Nothing));
 }
 
 /// Waits until what a session has been told before is carried out, so that it takes no more than a stream would be read;

@@ -5,7 +5,7 @@ pub mod calls;
 mod hold;
 mod name;
 
-pub use hold::{abandon, hold, idle, lose};
+pub use hold::{abandon, hold, idle, lose, release};
 pub use name::{is_same, parse_sid, secret, sid};
 
 use protocol::forward::Secret;
@@ -17,11 +17,13 @@ pub struct Polled {
     pub secret: Secret,
     /// A message is being taken.
     pub is_posting: bool,
+    /// The last poll that was answered with something.
+    pub answered: Option<u64>,
 }
 
 impl Polled {
     /// A session that has said nothing.
     pub fn new(secret: Secret) -> Self {
-        Self { secret, is_posting: false }
+        Self { secret, is_posting: false, answered: None }
     }
 }

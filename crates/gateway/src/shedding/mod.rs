@@ -164,6 +164,11 @@ impl Shedding {
         *self.mode.borrow()
     }
 
+    /// Whether the node stops.
+    pub fn is_stopping(&self) -> bool {
+        *self.mode.borrow() == Mode::Stopping
+    }
+
     /// Waits until the node stops.
     pub async fn stopping(&self) {
         // The sender lives as long as this.

@@ -2,6 +2,7 @@
 
 use super::{frames, places, rules, secrets};
 use crate::commands;
+use crate::engine::Engine;
 use crate::local::Local;
 use crate::local::connection::Connection;
 use crate::session::Phase;
@@ -34,7 +35,24 @@ impl Shown {
     }
 }
 
-pub(super) fn run(local: &Rc<Local>, connection: &Rc<Connection>, namespace: u8, auth: &str) {
+/// Lets nobody in before it is known what is being found out of the connection: whose it is, whether the application and
+/// the user's other sessions leave it a place.
+pub(super) fn in_turn(local: &Rc<Local>, connection: &Rc<Connection>, namespace: u8, auth: String) {
+    let bytes = auth.len();
+    let step = Box::new(move |local: &Rc<Local>, connection: &Rc<Connection>| {
+        // Perhaps its client has left again meanwhile.
+        let is_entering = |engine: &Engine| engine.session.namespaces().any(|number| number == namespace);
+        let is_wanted = connection.state.borrow().engine.as_deref().is_some_and(is_entering);
+        if is_wanted {
+            run(local, connection, namespace, &auth);
+        }
+    });
+    if let Err(refusal) = commands::take_step(local, connection, step, bytes) {
+        judge(local, connection, namespace, &Shown::default(), Err(refusal));
+    }
+}
+
+fn run(local: &Rc<Local>, connection: &Rc<Connection>, namespace: u8, auth: &str) {
     let shown = Shown::read(auth);
     #[cfg(feature = "echo")]
     if is_echo(connection) {

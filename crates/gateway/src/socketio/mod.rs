@@ -47,7 +47,7 @@ enum Step {
 pub fn rules(connection: &Connection) -> Option<&Arc<Rules>> {
     match &connection.dialect {
         Dialect::SocketIo(rules) => Some(rules),
-        Dialect::Json | Dialect::Polled | Dialect::Msgpack | Dialect::Raw(_) => None,
+        Dialect::Json | Dialect::Polled | Dialect::Events | Dialect::Msgpack | Dialect::Raw(_) => None,
     }
 }
 
@@ -135,12 +135,12 @@ fn carry_out(local: &Rc<Local>, connection: &Rc<Connection>, step: Step) {
             state.times.heard = local.tick();
             state.times.pinged = None;
         }
-        Step::Enter { namespace, auth } => enter::run(local, connection, namespace, &auth),
+        Step::Enter { namespace, auth } => enter::in_turn(local, connection, namespace, auth),
         Step::Nowhere(name) => {
             frames(local, connection, |out| connect_error(&name, "Invalid namespace", None, out));
             enter::count_failure(local, connection);
         }
-        Step::Leave(namespace) => leave(local, connection, namespace),
+        Step::Leave(namespace) => leave_in_turn(local, connection, namespace),
         Step::Request(request) => commands::take(local, connection, Ok(request)),
         Step::Refused(refused) => refuse(local, connection, refused),
         #[cfg(feature = "echo")]
@@ -187,6 +187,14 @@ pub fn open(local: &Local, connection: &Connection, may_upgrade: bool) -> String
         max_payload_bytes,
     }
     .packet()
+}
+
+/// What it has said before comes first; where too much of that waits there is nothing that it could have entered.
+fn leave_in_turn(local: &Rc<Local>, connection: &Rc<Connection>, namespace: u8) {
+    let step = Box::new(move |local: &Rc<Local>, connection: &Rc<Connection>| leave(local, connection, namespace));
+    if commands::take_step(local, connection, step, 0).is_err() {
+        leave(local, connection, namespace);
+    }
 }
 
 /// The client has left a namespace: its rooms too. The transport stays.

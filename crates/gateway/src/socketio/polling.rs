@@ -76,7 +76,9 @@ pub async fn serve(local: &Rc<Local>, number: u64, request: &Request, turn: u64)
             ok("")
         }
         Ask::Move => removal::hand_over(local, &connection).await,
-        Ask::Abandon | Ask::Supersede | Ask::Take | Ask::Say | Ask::Leave => Answered::BadRequest.response(),
+        Ask::Abandon | Ask::Release | Ask::Supersede | Ask::Take | Ask::Say | Ask::Leave => {
+            Answered::BadRequest.response()
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! leave, so neither sharing nor letting go knows of arrays.
 
 use super::Frames;
-use super::unframe::split;
+use super::unframe::{DATA, split};
 use protocol::dialect::Array;
 use smallvec::SmallVec;
 use std::io::{self, IoSlice};
@@ -81,8 +81,8 @@ fn pack(array: Array, slices: &[IoSlice<'_>], out: &mut Vec<u8>) -> usize {
     let mut bytes = 0;
     for slice in slices {
         let mut rest: &[u8] = slice;
-        while let Some((kind, payload, after)) = split(rest) {
-            let is_data = matches!(kind, 0x1 | 0x2);
+        while let Some((first, payload, after)) = split(rest) {
+            let is_data = DATA.contains(&(first & 0xf));
             let is_full = objects.len() == Array::MAX_OBJECTS || bytes + payload.len() > ARRAY_BYTES;
             if !objects.is_empty() && (is_full || !is_data) {
                 array.write(&objects, &mut Frames::new(out));
@@ -164,7 +164,8 @@ mod tests {
     /// Where pings lie among the objects.
     fn shape(frames: &[u8]) -> Vec<String> {
         let (mut rest, mut shape) = (frames, Vec::new());
-        while let Some((kind, payload, after)) = split(rest) {
+        while let Some((first, payload, after)) = split(rest) {
+            let kind = first & 0xf;
             match kind {
                 0x1 => shape.extend(flattened(&rest[..rest.len() - after.len()])),
                 _ => shape.push(format!("{kind} {payload:?}")),

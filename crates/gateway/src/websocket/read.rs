@@ -23,9 +23,35 @@ pub struct ReaderLimits {
 }
 
 impl ReaderLimits {
+    /// The largest message as it comes: compressing makes what cannot be compressed a little larger (RFC 1951 section 3.2.4: five
+    /// bytes a block; zlib's are at least 16 KiB, others' perhaps shorter).
+    fn max_arriving_bytes(&self, is_compressed: bool) -> usize {
+        let growth = if is_compressed { self.max_message_bytes / 32 + 64 } else { 0 };
+        self.max_message_bytes.saturating_add(growth)
+    }
+
     fn max_fragments(&self) -> usize {
         (self.max_message_bytes / MIN_FRAGMENT_BYTES).max(FRAGMENTS_FLOOR)
     }
+}
+
+/// Makes of compressed messages (RFC 7692) what they were.
+pub trait Inflate {
+    /// The message, which must not become larger than `max_bytes`.
+    ///
+    /// # Errors
+    /// The code to close with.
+    fn inflate(&self, compressed: &[u8], max_bytes: usize) -> Result<Vec<u8>, CloseCode>;
+
+    /// Takes back what it gave.
+    fn recycle(&self, message: Vec<u8>);
+}
+
+/// Where a reader's messages go.
+struct Sink<'a> {
+    limits: &'a ReaderLimits,
+    inflate: Option<&'a dyn Inflate>,
+    each: &'a mut dyn FnMut(Event<'_>),
 }
 
 /// What a client's frames amount to.
@@ -60,6 +86,7 @@ struct Partial {
 #[derive(Debug)]
 struct Message {
     is_text: bool,
+    is_compressed: bool,
     fragments: usize,
     bytes: Vec<u8>,
 }
@@ -84,7 +111,8 @@ impl Reader {
         })
     }
 
-    /// Takes what was read and hands on whatever it completes. `input` is unmasked in place.
+    /// Takes what was read and hands on whatever it completes. `input` is unmasked in place. Without `inflate` no message may
+    /// be compressed.
     ///
     /// # Errors
     /// The code to close with: nothing after the violation is looked at.
@@ -92,19 +120,21 @@ impl Reader {
         &mut self,
         input: &mut [u8],
         limits: &ReaderLimits,
+        inflate: Option<&dyn Inflate>,
         each: &mut dyn FnMut(Event<'_>),
     ) -> Result<(), CloseCode> {
+        let mut sink = Sink { limits, inflate, each };
         let mut held = match &mut self.partial {
             Some(partial) if !partial.frame.is_empty() => {
                 partial.frame.extend_from_slice(input);
                 std::mem::take(&mut partial.frame)
             }
             _ => {
-                let used = self.frames(input, limits, each)?;
+                let used = self.frames(input, &mut sink)?;
                 return self.keep(&input[used..]);
             }
         };
-        let used = self.frames(&mut held, limits, each)?;
+        let used = self.frames(&mut held, &mut sink)?;
         if used == 0 {
             // Still the same frame: its buffer goes back instead of being copied, or a large frame would cost the square.
             self.partial.get_or_insert_default().frame = held;
@@ -123,26 +153,21 @@ impl Reader {
     }
 
     /// Handles every whole frame at the start of `input`; returns how many bytes they took.
-    fn frames(
-        &mut self,
-        input: &mut [u8],
-        limits: &ReaderLimits,
-        each: &mut dyn FnMut(Event<'_>),
-    ) -> Result<usize, CloseCode> {
+    fn frames(&mut self, input: &mut [u8], sink: &mut Sink<'_>) -> Result<usize, CloseCode> {
         let mut used = 0;
         loop {
             let mut cursor = Cursor::new(&input[used..]);
             let parsed = FrameHeader::parse(&mut cursor).map_err(|_| CloseCode::ProtocolError)?;
             let Some((header, length)) = parsed else { return Ok(used) };
             let start = used + usize::try_from(cursor.position()).unwrap_or(0);
-            let length = self.admit(&header, length, limits)?;
+            let length = self.admit(&header, length, sink)?;
             if input.len() - start < length {
                 return Ok(used);
             }
             let payload = &mut input[start..start + length];
             unmask(payload, header.mask.ok_or(CloseCode::ProtocolError)?);
             used = start + length;
-            let has_ended = self.frame(&header, payload, limits, each)?;
+            let has_ended = self.frame(&header, payload, sink)?;
             if let Some(partial) = self.partial.as_mut().filter(|partial| partial.message.is_none()) {
                 partial.serial = partial.serial.wrapping_add(1);
             }
@@ -153,8 +178,11 @@ impl Reader {
     }
 
     /// Everything that can be said of a frame from its header alone, before any of its payload is kept.
-    fn admit(&self, header: &FrameHeader, length: u64, limits: &ReaderLimits) -> Result<usize, CloseCode> {
-        if header.rsv1 || header.rsv2 || header.rsv3 || header.mask.is_none() {
+    fn admit(&self, header: &FrameHeader, length: u64, sink: &Sink<'_>) -> Result<usize, CloseCode> {
+        // RFC 7692 section 6: a compressed message is known by its first frame.
+        let may_be_compressed =
+            sink.inflate.is_some() && matches!(header.opcode, OpCode::Data(Data::Text | Data::Binary));
+        if header.rsv1 && !may_be_compressed || header.rsv2 || header.rsv3 || header.mask.is_none() {
             return Err(CloseCode::ProtocolError);
         }
         let message = self.partial.as_ref().and_then(|p| p.message.as_ref());
@@ -171,31 +199,26 @@ impl Reader {
         }
         let before = message.map_or(0, |m| m.bytes.len());
         let length = usize::try_from(length).map_err(|_| CloseCode::TooBig)?;
-        if length > limits.max_message_bytes.saturating_sub(before) && length > MAX_CONTROL_BYTES as usize {
+        let max = sink.limits.max_arriving_bytes(message.map_or(header.rsv1, |m| m.is_compressed));
+        if length > max.saturating_sub(before) && length > MAX_CONTROL_BYTES as usize {
             return Err(CloseCode::TooBig);
         }
         Ok(length)
     }
 
     /// Handles one whole frame; true after a close, when nothing more counts.
-    fn frame(
-        &mut self,
-        header: &FrameHeader,
-        payload: &[u8],
-        limits: &ReaderLimits,
-        each: &mut dyn FnMut(Event<'_>),
-    ) -> Result<bool, CloseCode> {
+    fn frame(&mut self, header: &FrameHeader, payload: &[u8], sink: &mut Sink<'_>) -> Result<bool, CloseCode> {
         match header.opcode {
-            OpCode::Control(Control::Ping) => each(Event::Ping(payload)),
-            OpCode::Control(Control::Pong) => each(Event::Pong),
+            OpCode::Control(Control::Ping) => (sink.each)(Event::Ping(payload)),
+            OpCode::Control(Control::Pong) => (sink.each)(Event::Pong),
             OpCode::Control(_) => {
-                each(Event::Close(close_code(payload)?));
+                (sink.each)(Event::Close(close_code(payload)?));
                 return Ok(true);
             }
             OpCode::Data(kind) if header.is_final && kind != Data::Continue => {
-                each(Event::Message(whole(kind == Data::Text, payload)?));
+                sink.message(kind == Data::Text, header.rsv1, payload)?;
             }
-            OpCode::Data(kind) => self.fragment(kind, header.is_final, payload, limits, each)?,
+            OpCode::Data(kind) => self.fragment(kind, header, payload, sink)?,
         }
         Ok(false)
     }
@@ -203,23 +226,39 @@ impl Reader {
     fn fragment(
         &mut self,
         kind: Data,
-        is_final: bool,
+        header: &FrameHeader,
         payload: &[u8],
-        limits: &ReaderLimits,
-        each: &mut dyn FnMut(Event<'_>),
+        sink: &mut Sink<'_>,
     ) -> Result<(), CloseCode> {
         let partial = self.partial.get_or_insert_default();
-        let begin = || Message { is_text: kind == Data::Text, fragments: 0, bytes: Vec::new() };
+        let is_text = kind == Data::Text;
+        let begin = || Message { is_text, is_compressed: header.rsv1, fragments: 0, bytes: Vec::new() };
         let message = partial.message.get_or_insert_with(begin);
         message.fragments += 1;
-        if message.fragments > limits.max_fragments() || message.bytes.len() + payload.len() > limits.max_message_bytes
-        {
+        let max_bytes = sink.limits.max_arriving_bytes(message.is_compressed);
+        if message.fragments > sink.limits.max_fragments() || message.bytes.len() + payload.len() > max_bytes {
             return Err(CloseCode::TooBig);
         }
         message.bytes.extend_from_slice(payload);
-        if is_final && let Some(message) = partial.message.take() {
-            each(Event::Message(whole(message.is_text, &message.bytes)?));
+        if header.is_final
+            && let Some(message) = partial.message.take()
+        {
+            sink.message(message.is_text, message.is_compressed, &message.bytes)?;
         }
+        Ok(())
+    }
+}
+
+impl Sink<'_> {
+    /// Hands on a whole message, inflated.
+    fn message(&mut self, is_text: bool, is_compressed: bool, payload: &[u8]) -> Result<(), CloseCode> {
+        let Some(inflate) = self.inflate.filter(|_| is_compressed) else {
+            (self.each)(Event::Message(whole(is_text, payload)?));
+            return Ok(());
+        };
+        let message = inflate.inflate(payload, self.limits.max_message_bytes)?;
+        (self.each)(Event::Message(whole(is_text, &message)?));
+        inflate.recycle(message);
         Ok(())
     }
 }

@@ -17,9 +17,9 @@ pub enum ServerMessage<'a> {
 pub fn server_messages(mut frames: &[u8]) -> impl Iterator<Item = ServerMessage<'_>> {
     iter::from_fn(move || {
         loop {
-            let (kind, payload, rest) = split(frames)?;
+            let (first, payload, rest) = split(frames)?;
             frames = rest;
-            match kind {
+            match first & 0xf {
                 0x1 => return Some(ServerMessage::Text(payload)),
                 0x2 => return Some(ServerMessage::Binary(payload)),
                 0x8 => {
@@ -32,7 +32,10 @@ pub fn server_messages(mut frames: &[u8]) -> impl Iterator<Item = ServerMessage<
     })
 }
 
-/// The first frame's kind and payload, and what follows it. Ours are unmasked and never fragmented.
+/// The kinds of frames that hold messages: text and bytes.
+pub(super) const DATA: [u8; 2] = [0x1, 0x2];
+
+/// The first frame's first byte and payload, and what follows it. Ours are unmasked and never fragmented.
 pub(super) fn split(frames: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&[first, length], rest) = frames.split_first_chunk::<2>()?;
     let (length, rest) = match length {
@@ -44,7 +47,7 @@ pub(super) fn split(frames: &[u8]) -> Option<(u8, &[u8], &[u8])> {
         short => (usize::from(short), rest),
     };
     let (payload, rest) = rest.split_at_checked(length)?;
-    Some((first & 0xf, payload, rest))
+    Some((first, payload, rest))
 }
 
 #[cfg(test)]

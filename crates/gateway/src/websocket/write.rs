@@ -11,7 +11,7 @@ const PING: u8 = FINAL | 0x9;
 const PONG: u8 = FINAL | 0xA;
 
 /// The header reserved before a payload of unknown length is written; most need exactly this.
-const USUAL_HEADER: usize = 4;
+pub(super) const USUAL_HEADER: usize = 4;
 
 /// Appends frames to a buffer; remembers whether the dialect asked for the end instead.
 pub struct Frames<'a> {
@@ -82,7 +82,7 @@ fn frame(buffer: &mut Vec<u8>, first: u8, payload: &[u8]) {
 
 /// Puts the header before the payload that begins [`USUAL_HEADER`] bytes after `start`, moving it if the header's length
 /// (section 5.2: 2, 4 or 10 bytes, unmasked) is another one.
-fn set_header(buffer: &mut Vec<u8>, start: usize, first: u8) {
+pub(super) fn set_header(buffer: &mut Vec<u8>, start: usize, first: u8) {
     let length = buffer.len() - start - USUAL_HEADER;
     match length {
         0..126 => {

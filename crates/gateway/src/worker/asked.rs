@@ -1,8 +1,9 @@
 //! What is asked of sessions of this worker by requests that may have come to any: each kind of session answers its own.
 
 use crate::local::Local;
+use crate::local::connection::Connection;
 use crate::longpoll;
-use crate::polling::{abandon, is_same};
+use crate::polling::{abandon, is_same, release};
 use crate::socketio::{self, removal};
 use bytes::Bytes;
 use futures_util::future::{FutureExt, LocalBoxFuture};
@@ -14,7 +15,8 @@ pub fn serve(local: Rc<Local>, number: u64, request: Request, turn: u64) -> Loca
     async move {
         match request.ask {
             Ask::Supersede => removal::supersede(&local, number),
-            Ask::Abandon => end_abandoned(&local, number, &request),
+            Ask::Abandon => with_poll(&local, number, &request, |connection, turn| abandon(&local, connection, turn)),
+            Ask::Release => with_poll(&local, number, &request, release),
             Ask::Take | Ask::Say | Ask::Leave => return longpoll::serve(&local, number, &request, turn).await,
             Ask::Poll | Ask::Post | Ask::Probe | Ask::Move => {
                 return socketio::serve(&local, number, &request, turn).await;
@@ -25,8 +27,8 @@ pub fn serve(local: Rc<Local>, number: u64, request: Request, turn: u64) -> Loca
     .boxed_local()
 }
 
-/// Somebody's poll has been given up, by a client that knows the session's secret.
-fn end_abandoned(local: &Rc<Local>, number: u64, request: &Request) {
+/// Somebody's poll, of a client that knows the session's secret.
+fn with_poll(local: &Local, number: u64, request: &Request, run: impl FnOnce(&Rc<Connection>, u64)) {
     let found = local.connections.borrow().get(&number).cloned();
     let Some((connection, turn)) = found.zip(<[u8; 8]>::try_from(&request.body[..]).ok()) else { return };
     let secret = {
@@ -35,6 +37,6 @@ fn end_abandoned(local: &Rc<Local>, number: u64, request: &Request) {
         of_engine.or(state.polled.as_ref().map(|polled| polled.secret))
     };
     if secret.is_some_and(|secret| is_same(&secret, &request.secret)) {
-        abandon(local, &connection, u64::from_be_bytes(turn));
+        run(&connection, u64::from_be_bytes(turn));
     }
 }

@@ -2,6 +2,7 @@
 
 mod accept;
 mod asked;
+mod copies;
 mod flush;
 mod flush_tick;
 mod repair;
@@ -18,6 +19,8 @@ use crate::limit::{Rate, Rates};
 use crate::local::Local;
 use crate::local::timers::TICK_MS;
 use crate::node::Node;
+use crate::polling::calls;
+use crate::websocket::deflate::DeflateConfig;
 use flush_tick::{FlushTick, Work};
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -54,6 +57,8 @@ pub struct WorkerConfig {
     pub idle: Duration,
     /// Messages that could not be understood before the connection is closed with 4010.
     pub bad_messages_max: u32,
+    /// Which messages are compressed for those who take that.
+    pub deflate: DeflateConfig,
     /// What may wait for one slow reader.
     pub outbox_bytes: usize,
     /// What all clients together may make the node hold.
@@ -72,6 +77,9 @@ pub struct WorkerConfig {
 
 /// How long a worker that stops waits for HTTP requests that are under way: longer than a publication may take by default.
 const REQUESTS_STOP_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// How long it waits for polls that came here for sessions elsewhere: these let them go when the node begins to stop.
+const POLLS_STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a worker is started with.
 pub struct Start {
@@ -115,6 +123,7 @@ async fn run(start: Start) {
     };
     accepting.abort();
     steady::stop(&local, code).await;
+    calls::idle(&local, POLLS_STOP_TIMEOUT).await;
     // What backends have asked is answered: their requests run on this thread.
     if let Some(api) = &local.node.api
         && timeout(REQUESTS_STOP_TIMEOUT, api.idle()).await.is_err()

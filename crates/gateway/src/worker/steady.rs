@@ -3,10 +3,11 @@
 use crate::commands;
 use crate::local::Local;
 use crate::local::connection::{Connection, Opened};
+use crate::local::deflating::Inflating;
 use crate::metrics::Limit;
 use crate::session::Phase;
 use crate::socketio::{rules, take_message};
-use crate::websocket::{Event, ReaderLimits, pong_frame};
+use crate::websocket::{Event, Inflate, ReaderLimits, pong_frame};
 use protocol::CloseCode;
 use protocol::dialect::Dialect;
 use std::cell::RefCell;
@@ -136,7 +137,9 @@ fn take_bytes(local: &Rc<Local>, connection: &Rc<Connection>, bytes: &mut [u8]) 
     };
     let before = reader.unfinished();
     let limits = ReaderLimits { max_message_bytes: local.node.config.worker.max_message_bytes };
-    let fed = reader.feed(bytes, &limits, &mut |event| take_event(local, connection, event));
+    let inflating = Inflating { local, connection };
+    let inflate = connection.deflate.map(|_| &inflating as &dyn Inflate);
+    let fed = reader.feed(bytes, &limits, inflate, &mut |event| take_event(local, connection, event));
     // A client that always has more to say is rarely between two messages: only the same one counts on.
     let unfinished = reader.unfinished();
     let began = unfinished.map(|_| began.filter(|_| unfinished == before).unwrap_or_else(|| local.tick()));

@@ -15,7 +15,7 @@ use crate::socket::Socket;
 use broker::Delivery;
 use futures_util::future::LocalBoxFuture;
 use protocol::dialect::Dialect;
-use protocol::{Channel, CloseCode, Origin, Payload, Publication};
+use protocol::{Channel, CloseCode, Origin, Payload, Publication, Reply};
 use socket2::SockRef;
 use std::io::Read;
 use std::net::SocketAddr;
@@ -51,6 +51,7 @@ impl Bench {
             socket: Socket::plain(accepted.unwrap().0),
             dialect: Dialect::Json,
             wants_arrays: false,
+            deflate: None,
             session: Session::new(Phase::Ready, None),
             place: self.local.node.places.take().unwrap(),
             engine: None,
@@ -150,6 +151,31 @@ async fn a_turn_allocates_the_same_for_twice_as_many_subscribers() {
         let (of_twenty, _, writes_of_twenty) = turns(&bench, &mut writing, &many, 20);
         assert_eq!(writes_of_twenty, 20 * writes_of_many, "no socket fell behind");
         assert!(of_twenty <= 20 * of_many, "{of_twenty} for twenty turns, {of_many} for one");
+        bench.stop().await;
+    });
+    LocalSet::new().run_until(run).await;
+}
+
+#[tokio::test]
+async fn what_a_connection_is_told_in_several_channels_and_in_answers_leaves_in_one_write() {
+    let run = Box::pin(async {
+        let bench = Bench::start().await;
+        let (one, clients) = bench.channel("one", 1).await;
+        let (two, _) = bench.channel("two", 0).await;
+        let connection = bench.local.connections.borrow().values().next().unwrap().clone();
+        bench.attach(&two, &connection);
+        for _ in 0..10 {
+            yield_now().await;
+        }
+        let mut writing = Writing::of(1024);
+        turns(&bench, &mut writing, &one, 1);
+        assert!(drain(&clients) > 0);
+        let writes_before = bench.local.writes.get();
+        deliver(&bench.local, vec![publications(&one, 3), publications(&two, 3), publications(&one, 3)]);
+        bench.local.reply(&connection, Some(1), Reply::Pong);
+        writing.slice(&bench.local);
+        assert_eq!(bench.local.writes.get() - writes_before, 1);
+        assert!(drain(&clients) > 9 * 100);
         bench.stop().await;
     });
     LocalSet::new().run_until(run).await;

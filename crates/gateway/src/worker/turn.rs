@@ -1,5 +1,6 @@
 //! Taking what the node has put into the inbox and handing it out; and publishing what a turn has gathered, in one batch.
 
+use super::copies::Copies;
 use super::repair;
 use crate::commands;
 use crate::hub::fanout::{Encoded, Turn};
@@ -138,7 +139,7 @@ fn pass(local: &Local, delivery: Arc<Delivery>, arrived: Instant, gathered: &mut
     gathered.add(&channel, delivery);
 }
 
-/// Encodes once for each encoding; only those who have read ahead get bytes of their own.
+/// Encodes and compresses once for each kind of subscriber; only those who have read ahead get bytes of their own, uncompressed.
 fn fan_out(local: &Rc<Local>, channel: &Channel, deliveries: &[Arc<Delivery>]) {
     // A list that is kept, or each turn would have to make one as large as the channel.
     let mut subscribers = local.subscribers.take();
@@ -152,22 +153,17 @@ fn fan_out(local: &Rc<Local>, channel: &Channel, deliveries: &[Arc<Delivery>]) {
     let number_of = |id: &str| local.number_of(id);
     let turn = Turn { channel, namespace: &namespace, deliveries, number_of: &number_of, meter: &local.meter };
     let without_members = without_members(&namespace, deliveries);
-    let mut shared: [Option<Encoded>; Encoding::COUNT] = Default::default();
+    let mut of_all = Copies::of(turn);
+    let mut of_others = without_members.as_deref().map(|deliveries| Copies::of(Turn { deliveries, ..turn }));
     let mut delivered = 0;
     for (connection, ahead) in subscribers.drain(..) {
         let (connection, ahead) = (&connection, ahead.as_ref());
         let encoding = connection.encoding();
-        let hidden_from = without_members.as_deref().filter(|_| !sees_members(connection, channel));
-        delivered += match (ahead, hidden_from) {
-            (_, Some(deliveries)) => {
-                let turn = Turn { deliveries, ..turn };
-                hand_out(local, connection, &turn.encode(&encoding, ahead))
-            }
-            (Some(_), None) => hand_out(local, connection, &turn.encode(&encoding, ahead)),
-            (None, None) => {
-                let encoded = shared[encoding.index()].get_or_insert_with(|| turn.encode(&encoding, None));
-                hand_out(local, connection, encoded)
-            }
+        let hidden_from = of_others.as_mut().filter(|_| !sees_members(connection, channel));
+        let copies = hidden_from.unwrap_or(&mut of_all);
+        delivered += match ahead {
+            Some(_) => hand_out(local, connection, &copies.turn.encode(&encoding, ahead)),
+            None => hand_out(local, connection, copies.get(local, &encoding, connection.deflate)),
         };
     }
     local.subscribers.replace(subscribers);

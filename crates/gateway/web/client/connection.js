@@ -1,4 +1,4 @@
-/** One WebSocket, or what has its shape, from its opening to its end: answers by id, deadlines, and the watch for silence. */
+/** One WebSocket, or what has its shape: answers by id, deadlines, and the watch for silence. */
 
 import { PING_INTERVAL_DEFAULT_MS } from "./limits.js";
 import { callSafely, encode, errorOf, passing } from "./wire.js";
@@ -8,9 +8,9 @@ import { callSafely, encode, errorOf, passing } from "./wire.js";
  *
  * @param {WebSocket} socket fresh.
  * @param {object} context time, ids and the options of the client.
- * @param {object} on `welcome()` once; `push(push)` for all else that nobody asked for; `idle()` whenever the last answer is
- *   there; `end({code?, reason?, retryMs?})` once, whatever ended it, unless that was `close()`; `retryMs` is how long to stay
- *   away at least.
+ * @param {object} on `welcome()` once; `push(type, said)` for all else that nobody asked for; `idle()` whenever the last
+ *   answer is there; `end({code?, reason?, retryMs?})` once, whatever ended it, unless that was `close()`; `retryMs` is
+ *   how long to stay away at least.
  */
 export const createConnection = (socket, context, on) => {
   const { after, nextId, onFrame, commandTimeoutMs, welcomeTimeoutMs = 10_000, pongTimeoutMs = 10_000 } = context;

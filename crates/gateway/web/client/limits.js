@@ -32,5 +32,5 @@ export const FAILURES_MAX_PROVEN = 4;
 export const RETURN_FIRST_MS = 60_000;
 export const RETURN_CEILING_MS = 600_000;
 
-/** A session that was polled is left only once its subscriptions are on the WebSocket: its user never seems to be gone. */
+/** A session that was polled is left only once the WebSocket has its subscriptions: its user never seems to be gone. */
 export const OVERLAP_MS = 3_000;

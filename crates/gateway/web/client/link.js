@@ -1,4 +1,4 @@
-/** The way to the gateway: a connection that comes back as each close advises, by WebSocket or where that fails by polling. */
+/** The way to the gateway: a connection that comes back as each close advises, by WebSocket or else by polling. */
 
 import { adviceFor, createBackoff } from "./advice.js";
 import { createConnection } from "./connection.js";
@@ -18,12 +18,12 @@ const LOST = 1006;
  *
  * @param {string} url of the WebSocket.
  * @param {object} context time, ids and the options of the client.
- * @param {object} on `tell(type, detail)`: an event; `up()`: there is a connection to ask, maybe another; `lost()`: what
- *   there was is over; `shut(error)`: nor will there be one; `push(type, said)`.
+ * @param {object} on `tell(type, detail)`: an event; `push(type, said)`; `up()`: there is a connection to ask, maybe
+ *   another; `lost()`: what there was is over; `shut(error)`: nor will there be one.
  */
 export const createLink = (url, context, on) => {
-  const { now, after, random, getToken, transports = [WEBSOCKET, POLL], backoffFirstMs = 500, backoffCeilingMs } = context;
-  const { WebSocket = globalThis.WebSocket } = context;
+  const { now, after, random, getToken, backoffFirstMs = 500, backoffCeilingMs } = context;
+  const { transports = [WEBSOCKET, POLL], WebSocket = globalThis.WebSocket } = context;
   const usesWebSocket = transports.includes(WEBSOCKET);
   const backoff = createBackoff(random, backoffFirstMs, backoffCeilingMs);
   let { token } = context;

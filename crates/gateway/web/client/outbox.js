@@ -64,7 +64,8 @@ export const createOutbox = (link) => {
         if (isSent) return;
         firstSentAt ??= now();
         if (isUncertain && now() - firstSentAt > KEY_HOLDS_MS) return fail(Error("its key is too old"));
-        if (size > open().welcome.max_message_bytes) return fail(new GatewayError("too_large", "over max_message_bytes"));
+        const maxBytes = open().welcome.max_message_bytes;
+        if (size > maxBytes) return fail(new GatewayError("too_large", `over ${maxBytes} bytes`));
         isSent = true;
         sentCount += 1;
         open().ask(id, text, answered);

@@ -39,8 +39,8 @@ export const createSubscription = (channel, { members, recover, getToken, ...han
   };
 
   const say = (token) => {
-    const command = { type: "subscribe", channel, token, recover: position, members, state: entries ? undefined : false };
-    open().say(command, (reply, error) => {
+    const wanted = { recover: position, members, state: entries ? undefined : false };
+    open().say({ type: "subscribe", channel, token, ...wanted }, (reply, error) => {
       if (state === "ended") return;
       if (!error) accept(reply);
       else if (error.temporary) askLater(error.retryAfterMs);

@@ -67,7 +67,7 @@ export const checkNames = (names) => {
 export const encode = (command) => {
   if ("data" in command && JSON.stringify(command.data) === undefined) throw TypeError("data: not JSON");
   const text = JSON.stringify(command);
-  // Of all characters only halves are escaped like this, and without the pairs of backslashes no other backslash is left.
+  // Only halves are escaped like this; without the pairs of backslashes each that is left begins an escape.
   if (text.replaceAll("\\\\", "").includes("\\ud")) throw TypeError("a lone surrogate");
   return text;
 };

@@ -36,12 +36,12 @@ impl Array {
 }
 
 impl Dialect {
-    /// How its messages become arrays; `None` where a message is no object, and for polls, which are answered with arrays anyway.
+    /// How its messages become arrays; `None` where a message is no object, or its door has its own frames.
     pub const fn array(&self) -> Option<Array> {
         match self {
             Self::Json => Some(Array::Json),
             Self::Msgpack => Some(Array::Msgpack),
-            Self::Polled | Self::Raw(_) | Self::SocketIo(_) => None,
+            Self::Polled | Self::Events | Self::Raw(_) | Self::SocketIo(_) => None,
         }
     }
 }

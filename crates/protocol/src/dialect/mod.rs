@@ -4,6 +4,7 @@
 //! [`Messages`], so that the same code serves WebSocket frames, a stream of events or a polling answer.
 
 mod array;
+pub mod events;
 pub mod json;
 pub mod msgpack;
 pub mod raw;
@@ -53,6 +54,8 @@ pub enum Dialect {
     Json,
     /// `/poll`: the native words as JSON, fetched and brought by requests.
     Polled,
+    /// `/sse`: see [`events`]. Its clients only listen.
+    Events,
     /// `/raw/{channel}`: every message is published to the channel and delivered verbatim.
     /// Boxed: every connection has a dialect, and few have this one.
     Raw(Box<raw::Raw>),
@@ -75,11 +78,13 @@ pub enum Encoding {
     SocketIo(Arc<Rules>),
     /// Of one that is in several: its positions are told by themselves.
     SocketIoTracked(Arc<Rules>),
+    /// See [`events`].
+    Events,
 }
 
 impl Encoding {
     /// How many there are.
-    pub const COUNT: usize = 5;
+    pub const COUNT: usize = 6;
 
     /// A dense number, to index a table by.
     pub const fn index(&self) -> usize {
@@ -89,13 +94,14 @@ impl Encoding {
             Self::Msgpack => 2,
             Self::SocketIo(_) => 3,
             Self::SocketIoTracked(_) => 4,
+            Self::Events => 5,
         }
     }
 
     /// Whether a client can be told that it missed something, and stays.
     pub const fn tells_gaps(&self) -> bool {
         match self {
-            Self::Json | Self::Msgpack | Self::SocketIo(_) | Self::SocketIoTracked(_) => true,
+            Self::Json | Self::Msgpack | Self::SocketIo(_) | Self::SocketIoTracked(_) | Self::Events => true,
             Self::Raw => false,
         }
     }
@@ -104,6 +110,7 @@ impl Encoding {
     pub fn encode(&self, outgoing: &Outgoing, out: &mut dyn Messages) {
         match self {
             Self::Json => json::encode(outgoing, out),
+            Self::Events => events::encode(outgoing, out),
             Self::Raw => raw::encode(outgoing, out),
             Self::Msgpack => msgpack::encode(outgoing, out),
             Self::SocketIo(rules) | Self::SocketIoTracked(rules) => socketio::encode::encode(rules, outgoing, out),
@@ -120,6 +127,7 @@ impl Encoding {
     ) {
         let (rules, tracking) = match self {
             Self::Json => return json::encode_publication(channel, publication, out),
+            Self::Events => return events::encode_publication(channel, epoch, publication, out),
             Self::Raw => return raw::encode_payload(&publication.data, out),
             Self::Msgpack => return msgpack::encode_publication(channel, publication, out),
             Self::SocketIo(rules) => (rules, Tracking::Whole),
@@ -140,6 +148,7 @@ impl Dialect {
         match self {
             Self::Json => "json",
             Self::Polled => "poll",
+            Self::Events => "sse",
             Self::Raw(_) => "raw",
             Self::Msgpack => "msgpack",
             Self::SocketIo(_) => "socketio",
@@ -153,7 +162,7 @@ impl Dialect {
             Self::Raw(_) => "gateway.v1.raw",
             Self::Msgpack => "gateway.v1.msgpack",
             // Their clients offer none.
-            Self::SocketIo(_) | Self::Polled => "",
+            Self::SocketIo(_) | Self::Polled | Self::Events => "",
         }
     }
 
@@ -161,6 +170,7 @@ impl Dialect {
     pub fn encoding(&self) -> Encoding {
         match self {
             Self::Json | Self::Polled => Encoding::Json,
+            Self::Events => Encoding::Events,
             Self::Raw(_) => Encoding::Raw,
             Self::Msgpack => Encoding::Msgpack,
             Self::SocketIo(rules) => Encoding::SocketIo(rules.clone()),
@@ -173,8 +183,8 @@ impl Dialect {
             Self::Json | Self::Polled => json::decode(message, each),
             Self::Raw(raw) => each(Ok(raw.decode(message))),
             Self::Msgpack => msgpack::decode(message, each),
-            // One message may be a part of what is asked: its connection keeps the others.
-            Self::SocketIo(_) => {}
+            // One message may be a part of what is asked: its connection keeps the others. From a stream of events none comes.
+            Self::SocketIo(_) | Self::Events => {}
         }
     }
 }

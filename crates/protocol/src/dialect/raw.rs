@@ -86,7 +86,8 @@ pub fn encode_payload(data: &Payload, out: &mut dyn Messages) {
     }
 }
 
-fn close_for(code: ErrorCode) -> CloseCode {
+/// The close nearest to a refusal, for those who cannot be told it otherwise.
+pub fn close_for(code: ErrorCode) -> CloseCode {
     match code {
         ErrorCode::Unauthenticated => CloseCode::Unauthenticated,
         ErrorCode::PermissionDenied | ErrorCode::UnknownChannel => CloseCode::Forbidden,

@@ -1,10 +1,15 @@
 //! PROTOCOL.md says what the code does: its examples are golden bytes, and its tables are those of the code.
 
+use crate::samples::{chat, hello, place};
+use crate::transport::{Recorder, Written};
 use crate::transport::{json, read};
 use crate::{commands, files, outgoing};
 use protocol::channel::MAX_CHANNEL_BYTES;
+use protocol::dialect::Encoding;
+use protocol::dialect::events::{Id, MAX_CHANNELS, MAX_ID_BYTES, Stream, read_id};
 use protocol::dialect::json::{DEFAULT_HISTORY_LIMIT, MAX_BATCH, MAX_DATA_DEPTH, MAX_NAME_BYTES};
-use protocol::{CloseCode, ErrorCode, Outgoing, Reconnect, WIRE_VERSION};
+use protocol::dialect::json::{encode_answer, encode_close, encode_opened};
+use protocol::{CloseCode, ErrorCode, Outgoing, Reconnect, Refusal, Reply, WIRE_VERSION};
 use std::collections::BTreeSet;
 
 const DOCUMENT: &str = include_str!("../../PROTOCOL.md");
@@ -52,12 +57,58 @@ fn all_goldens() -> BTreeSet<String> {
 
 #[test]
 fn every_example_is_golden() {
-    let goldens = all_goldens();
+    let mut goldens = all_goldens();
+    goldens.extend(of_requests());
     let examples = fenced("json");
     assert!(!examples.is_empty());
     for example in examples {
         assert!(goldens.contains(example), "{example}");
     }
+}
+
+/// What only requests are answered: the end of each kind, and that there is no such session.
+fn of_requests() -> Vec<String> {
+    let written = |write: &dyn Fn(&mut Vec<u8>)| {
+        let mut buffer = Vec::new();
+        write(&mut buffer);
+        String::from_utf8(buffer).unwrap()
+    };
+    let mut answers = vec![written(&|buffer| encode_answer(buffer, &Err(Refusal::unknown_session())))];
+    answers.extend(CloseCode::ALL.iter().map(|code| written(&|buffer| encode_close(buffer, code.code()))));
+    answers
+}
+
+#[test]
+fn the_session_of_a_poll_begins_as_it_says() {
+    let mut opened = Vec::new();
+    encode_opened(&mut opened, "n1.a.7.c0ffee…", 25_000);
+    let expected = format!("\n[{},{{\"type\":\"welcome\",…}}]\n", String::from_utf8(opened).unwrap());
+    assert!(DOCUMENT.contains(&expected), "{expected}");
+}
+
+#[test]
+fn the_stream_of_events_is_as_it_says() {
+    let Some(Id::Places(known)) = read_id("EEcQxS.0.k3Zq") else { panic!("an id") };
+    let mut stream = Stream::new(&[chat()], &known);
+    let missed = Reply::Subscribed {
+        channel: chat(),
+        position: Some(place(1)),
+        recovered: true,
+        publications: vec![hello()],
+        state: vec![],
+        members: None,
+    };
+    let mut recorder = Recorder::default();
+    Encoding::Events.encode(&Outgoing::Reply { id: 0, reply: missed }, &mut recorder);
+    let mut out = Vec::new();
+    for written in recorder.0 {
+        let Written::Text(text) = written else { panic!("{written:?}") };
+        stream.write(text.as_bytes(), &mut out);
+    }
+    let text = String::from_utf8(out).unwrap();
+    assert!(DOCUMENT.contains(&format!("\n\n{text}```")), "{text}");
+    assert!(DOCUMENT.contains(&format!("at most {MAX_CHANNELS} and")));
+    assert!(DOCUMENT.contains(&format!("at most {MAX_ID_BYTES} bytes")));
 }
 
 #[test]

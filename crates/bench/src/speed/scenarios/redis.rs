@@ -43,7 +43,7 @@ struct Traffic {
     commands: f64,
 }
 
-/// What it is called, what it is, and its unit.
+/// What is said of it: in words, how it is read, and in which unit.
 type Figure = (&'static str, fn(&Traffic) -> f64, &'static str);
 
 async fn traffic(stage: &mut Stage) -> Result<(), Fault> {

@@ -30,7 +30,7 @@ fn feed(bytes: &[u8], step: usize) -> (Vec<String>, Result<(), CloseCode>, bool)
     let mut seen = Vec::new();
     for piece in bytes.chunks(step.max(1)) {
         let mut piece = piece.to_vec();
-        let fed = reader.feed(&mut piece, &LIMITS, &mut |event| {
+        let fed = reader.feed(&mut piece, &LIMITS, None, &mut |event| {
             seen.push(match event {
                 Event::Message(Incoming::Text(t)) => format!("text {t}"),
                 Event::Message(Incoming::Binary(b)) => format!("binary {b:?}"),
@@ -125,7 +125,7 @@ proptest! {
 fn one_unfinished_message_stays_the_same_whatever_comes_between_and_the_next_is_another() {
     let mut reader = Reader::default();
     let mut feed = |bytes: &[u8]| {
-        reader.feed(&mut bytes.to_vec(), &LIMITS, &mut |_| {}).expect("good frames");
+        reader.feed(&mut bytes.to_vec(), &LIMITS, None, &mut |_| {}).expect("good frames");
         reader.unfinished()
     };
     assert_eq!(feed(&frame(0x81, b"whole")), None);

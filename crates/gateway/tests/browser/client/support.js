@@ -1,8 +1,10 @@
 /** A scripted gateway, a clock that moves only when told, and the waiting for events between them. */
 
 import { once } from "node:events";
+import { createServer } from "node:http";
 import { WebSocket, WebSocketServer } from "ws";
 import { Gateway } from "../../../web/client.js";
+import { Polls } from "./polls.js";
 
 /** Time that stands still until `advance`. */
 export class Clock {
@@ -54,16 +56,25 @@ class Mailbox {
   }
 }
 
-/** One connection as the scripted gateway sees it. */
+/** One connection as the scripted gateway sees it, a WebSocket or a `PollSession`. */
 class Peer {
   #socket;
   #commands = new Mailbox();
 
   constructor(socket, request) {
     this.#socket = socket;
-    this.protocols = request.headers["sec-websocket-protocol"].split(",").map((name) => name.trim());
+    this.protocols = request.headers["sec-websocket-protocol"]?.split(",").map((name) => name.trim());
+    this.authorization = request.headers.authorization;
     this.closed = once(socket, "close").then(([code]) => code);
-    socket.on("message", (data) => this.#commands.put(JSON.parse(data)));
+    socket.on("message", (data) => {
+      const message = JSON.parse(data);
+      for (const command of Array.isArray(message) ? message : [message]) this.#commands.put(command);
+    });
+  }
+
+  /** The `PollSession`, if it is one. */
+  get session() {
+    return this.#socket;
   }
 
   send(message) {
@@ -113,14 +124,21 @@ export function scripted(options, test) {
   if (test === undefined) return scripted({}, options);
   return async () => {
     let refusal = null;
+    const http = createServer();
     const verifyClient = (_, answer) => answer(refusal === null, refusal, "", { "Retry-After": "1" });
     const handleProtocols = () => "gateway.v1.json";
-    const sockets = new WebSocketServer({ port: 0, host: "127.0.0.1", handleProtocols, verifyClient });
-    await once(sockets, "listening");
-    const peers = new Mailbox();
+    const sockets = new WebSocketServer({ server: http, handleProtocols, verifyClient });
+    const polls = new Polls();
+    http.on("request", (request, response) => polls.answer(request, response));
+    http.listen(0, "127.0.0.1");
+    await once(http, "listening");
+    const [peers, pollPeers] = [new Mailbox(), new Mailbox()];
     sockets.on("connection", (socket, request) => peers.put(new Peer(socket, request)));
+    polls.on("session", (session, request) => pollPeers.put(new Peer(session, request)));
     const server = {
+      polls,
       next: () => peers.take(),
+      nextPoll: () => pollPeers.take(),
       /** Handshakes are answered with this status from now on; null: let in. */
       refuse: (status) => (refusal = status),
       /** The next connection, welcomed. */
@@ -132,7 +150,7 @@ export function scripted(options, test) {
     };
     const clock = new Clock();
     const random = { value: 0.5 };
-    const url = `http://127.0.0.1:${sockets.address().port}/ws`;
+    const url = `http://127.0.0.1:${http.address().port}/ws`;
     const gateway = new Gateway(url, { WebSocket, clock, random: () => random.value, ...options });
     try {
       await test({ server, gateway, clock, random });
@@ -140,6 +158,8 @@ export function scripted(options, test) {
       gateway.close();
       for (const socket of sockets.clients) socket.terminate();
       sockets.close();
+      http.close();
+      http.closeAllConnections();
     }
   };
 }

@@ -1,4 +1,4 @@
-/** A wire that can be cut: stands between a browser and a gateway. */
+/** A wire that can be cut, or let no WebSocket through: stands between a browser and a gateway. */
 
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
@@ -8,10 +8,18 @@ export async function startProxy(target) {
   const { hostname, port } = new URL(target);
   const open = new Set();
   let isCut = false;
+  let passesWebSockets = true;
+  let refused = 0;
   const server = createServer((near) => {
     near.on("error", () => {});
     if (isCut) return near.destroy();
     const far = connect(Number(port || 80), hostname);
+    near.on("data", (chunk) => {
+      if (passesWebSockets || !/^upgrade: websocket/im.test(chunk)) return;
+      refused += 1;
+      near.destroy();
+      far.destroy();
+    });
     for (const [from, to] of [[near, far], [far, near]]) {
       open.add(from);
       from.on("error", () => to.destroy());
@@ -33,6 +41,14 @@ export async function startProxy(target) {
     },
     mend() {
       isCut = false;
+    },
+    /** Whether handshakes get through from now on. */
+    passWebSockets(does) {
+      passesWebSockets = does;
+    },
+    /** How many did not. */
+    get refused() {
+      return refused;
     },
     async stop() {
       this.cut();

@@ -9,6 +9,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { allFaults, launch, open, person, reads } from "./browser.js";
 import { hostile } from "./hostile.js";
+import { polling } from "./polling.js";
 import { startProxy } from "./proxy.js";
 
 const [first, second = first, shots] = process.argv.slice(2);
@@ -229,6 +230,7 @@ try {
   await frontPage(browser);
   await chat(browser, proxy);
   await hostile(browser, [first, second], step);
+  await polling(browser, [first, second], step);
 } catch (error) {
   console.error("what the pages told:", allFaults);
   throw error;

@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 /// JSON text.
-pub(super) struct Json;
+pub(in crate::dialect) struct Json;
 
 /// Writing to a `Vec` cannot fail.
 impl Notation for Json {

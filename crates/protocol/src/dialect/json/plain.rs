@@ -108,6 +108,15 @@ pub fn encode_opened(buffer: &mut Vec<u8>, session: &str, wait_ms: u64) {
     Object::<Json>::of(buffer, "opened").string("session", session).number("wait_ms", wait_ms).end();
 }
 
+/// Writes that a subscription stands, without what was missed: for those who get that one by one.
+pub fn encode_standing(buffer: &mut Vec<u8>, channel: &Channel, position: Option<&Position>, recovered: bool) {
+    Object::<Json>::of(buffer, "subscribed")
+        .string("channel", channel)
+        .position(position)
+        .boolean("recovered", recovered)
+        .end();
+}
+
 /// Writes the end of a connection, for those who hear of no close frame.
 pub fn encode_close(buffer: &mut Vec<u8>, code: u16) {
     let known = CloseCode::from_code(code);
