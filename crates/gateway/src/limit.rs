@@ -66,10 +66,15 @@ pub struct Buckets {
     pub control: Bucket,
     /// Channels that nobody else of this node uses.
     pub new_channels: Bucket,
-    /// Messages that grow when they are inflated, at the rate of commands.
-    pub inflation: Bucket,
-    /// Of each rule that it has met.
-    pub rules: Vec<(RuleId, Bucket)>,
+    /// What most connections never meet, so boxed.
+    rare: Option<Box<Rare>>,
+}
+
+/// The buckets of those who send what is compressed, or publish under rules.
+#[derive(Debug, Default)]
+struct Rare {
+    inflation: Option<Bucket>,
+    rules: Vec<(RuleId, Bucket)>,
 }
 
 /// A namespace's rule, by its number in the policy.
@@ -80,7 +85,16 @@ impl Buckets {
     pub fn full(rates: &Rates, now_ms: u32) -> Self {
         let full = |rate| Bucket::full(rate, now_ms);
         let (messages, control) = (full(&rates.messages), full(&rates.control));
-        Self { messages, control, new_channels: full(&rates.new_channels), inflation: messages, rules: Vec::new() }
+        Self { messages, control, new_channels: full(&rates.new_channels), rare: None }
+    }
+
+    /// Takes one of those for messages that grow when they are inflated, whose bucket is full when it is first asked.
+    ///
+    /// # Errors
+    /// How long until there is one.
+    pub fn take_of_inflation(&mut self, rate: &Rate, now_ms: u32) -> Result<(), Duration> {
+        let full = || Bucket::full(rate, now_ms);
+        self.rare.get_or_insert_default().inflation.get_or_insert_with(full).take(rate, now_ms)
     }
 
     /// Takes one of a rule's bucket, which is full when it is first asked.
@@ -88,14 +102,15 @@ impl Buckets {
     /// # Errors
     /// How long until there is one.
     pub fn take_of_rule(&mut self, rule: RuleId, rate: &Rate, now_ms: u32) -> Result<(), Duration> {
-        let found = self.rules.iter().position(|(id, _)| *id == rule);
+        let rules = &mut self.rare.get_or_insert_default().rules;
+        let found = rules.iter().position(|(id, _)| *id == rule);
         let at = found.unwrap_or_else(|| {
-            // Most publish under one rule or none.
-            self.rules.reserve_exact(1);
-            self.rules.push((rule, Bucket::full(rate, now_ms)));
-            self.rules.len() - 1
+            // Most publish under one rule.
+            rules.reserve_exact(1);
+            rules.push((rule, Bucket::full(rate, now_ms)));
+            rules.len() - 1
         });
-        self.rules[at].1.take(rate, now_ms)
+        rules[at].1.take(rate, now_ms)
     }
 }
 

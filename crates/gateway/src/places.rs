@@ -35,8 +35,9 @@ pub struct Most {
 pub struct Place {
     _permit: OwnedSemaphorePermit,
     is_spare: bool,
-    address: Option<Counted<IpAddr>>,
-    user: Option<Counted<Text>>,
+    // Boxed: a place is a part of each connection, and most nodes have no such limits.
+    address: Option<Box<Counted<IpAddr>>>,
+    user: Option<Box<Counted<Text>>>,
 }
 
 /// A stream that has yet to shake hands.
@@ -98,7 +99,7 @@ impl Places {
     pub fn assign(&self, place: &mut Place, address: IpAddr) -> Result<(), Full> {
         // A stream may ask more than once, until it is upgraded.
         place.address = None;
-        place.address = self.by_address.take(network(address))?;
+        place.address = self.by_address.take(network(address))?.map(Box::new);
         Ok(())
     }
 
@@ -110,7 +111,7 @@ impl Places {
         if place.user.as_ref().is_some_and(|counted| counted.key == *user) {
             return Ok(());
         }
-        place.user = self.by_user.take(user.clone())?;
+        place.user = self.by_user.take(user.clone())?.map(Box::new);
         Ok(())
     }
 }

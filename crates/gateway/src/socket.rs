@@ -4,6 +4,7 @@ mod sealed;
 
 use crate::pipe::Pipe;
 use sealed::Sealed;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::time::Duration;
@@ -59,16 +60,19 @@ impl Socket {
         }
     }
 
-    /// Waits until there may be something to read.
+    /// Waits until there may be something to read. For one task at a time: the runtime remembers one reader of a stream
+    /// without memory of its own, while each of several would have a place in a list within its future, and so in the task
+    /// of every idle connection.
     ///
     /// # Errors
     /// When the stream is broken.
     pub async fn readable(&self) -> io::Result<()> {
         match self {
             Self::Tls(sealed) if sealed.has_opened() => Ok(()),
-            Self::Tls(sealed) => sealed.stream().readable().await,
-            Self::Plain(stream) => stream.readable().await,
-            Self::Piped(pipe) => pipe.readable().await,
+            Self::Tls(sealed) => poll_fn(|cx| sealed.stream().poll_read_ready(cx)).await,
+            Self::Plain(stream) => poll_fn(|cx| stream.poll_read_ready(cx)).await,
+            // Boxed, like all that is rare and would make every task larger.
+            Self::Piped(pipe) => Box::pin(pipe.readable()).await,
         }
     }
 

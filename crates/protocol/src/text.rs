@@ -35,7 +35,8 @@ impl From<&str> for Text {
 
 impl From<String> for Text {
     fn from(text: String) -> Self {
-        Self(Bytes::from(text))
+        // What is formatted has room to spare, which would be kept as long as the text, beside a note of how much it is.
+        Self(Bytes::from(text.into_boxed_str().into_boxed_bytes()))
     }
 }
 

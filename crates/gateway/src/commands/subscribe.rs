@@ -75,7 +75,7 @@ async fn carry_out(local: &Rc<Local>, connection: &Rc<Connection>, id: Option<u6
         if !is_permitted(local, connection, &subscribe.channel, id).await {
             return;
         }
-        enter(local, &subscribe.channel, namespace);
+        enter(local, connection, &subscribe.channel, namespace);
     }
     let mut begun = Begun { local, connection, subscribe, id, answered: false, done: false };
     let carried_out = match past {
@@ -139,7 +139,7 @@ fn admit(
     let join = means.join && namespace.presence;
     let asks = local.node.hooks.asks_subscribe(namespace.hooks);
     if !asks {
-        enter(local, &subscribe.channel, &namespace);
+        enter(local, connection, &subscribe.channel, &namespace);
     }
     Some(Admitted { subscribe, namespace, join, asks, past: means.past })
 }
@@ -169,8 +169,13 @@ fn explain(unable: Unable, max: usize) -> Refusal {
     }
 }
 
-fn enter(local: &Rc<Local>, channel: &Channel, namespace: &Arc<Namespace>) {
+fn enter(local: &Rc<Local>, connection: &Connection, channel: &Channel, namespace: &Arc<Namespace>) {
     let ticket = local.hub.borrow_mut().enter(channel, namespace);
+    // The session keeps the name in the memory of all who are in the channel, not in that of its command.
+    let shared = local.hub.borrow().shared_name(channel);
+    if let (Some(shared), Some(noted)) = (shared, connection.state.borrow_mut().session.subscription(channel)) {
+        noted.channel = shared;
+    }
     if let Some(ticket) = ticket {
         local.node.join(channel, local.index, ticket, namespace.history.is_some());
     }

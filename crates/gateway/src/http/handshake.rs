@@ -57,7 +57,7 @@ pub(super) async fn raw(visit: &Rc<Visit>, request: Request<Incoming>) -> Respon
     let Ok(past) = past(request.uri()) else {
         return refuse(StatusCode::BAD_REQUEST, "since is an offset or epoch:offset, and last a number; not both\n");
     };
-    upgrade(visit, request, Wanted::dialect(Dialect::Raw(Raw { channel, echo, past }))).await
+    upgrade(visit, request, Wanted::dialect(Dialect::Raw(Box::new(Raw { channel, echo, past })))).await
 }
 
 /// What of the history is asked for; passed over, a mistake would look like an empty history.
@@ -77,7 +77,7 @@ fn past(uri: &http::Uri) -> Result<Option<Past>, ()> {
 pub(super) async fn echo(visit: &Rc<Visit>, request: Request<Incoming>) -> Response<Body> {
     // A dialect without a word of its own.
     let Ok(channel) = Channel::new("echo") else { return refuse(StatusCode::NOT_FOUND, "") };
-    let wanted = Wanted::dialect(Dialect::Raw(Raw { channel, echo: false, past: None }));
+    let wanted = Wanted::dialect(Dialect::Raw(Box::new(Raw { channel, echo: false, past: None })));
     upgrade(visit, request, Wanted { is_echo: true, ..wanted }).await
 }
 

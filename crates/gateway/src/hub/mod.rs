@@ -91,6 +91,11 @@ impl<S: Clone> Hub<S> {
         Some(ticket)
     }
 
+    /// The same name in the memory that all who are in the channel share; `None` if nobody is.
+    pub fn shared_name(&self, channel: &Channel) -> Option<Channel> {
+        self.channels.get_key_value(channel).map(|(name, _)| name.clone())
+    }
+
     fn next_ticket(&mut self) -> Ticket {
         self.last_ticket += 1;
         self.last_ticket

@@ -80,7 +80,7 @@ impl Inflating<'_> {
             return Ok(());
         }
         let rate = &self.local.node.config.worker.rates.messages;
-        let taken = self.connection.state.borrow_mut().buckets.inflation.take(rate, self.local.now_ms());
+        let taken = self.connection.state.borrow_mut().buckets.take_of_inflation(rate, self.local.now_ms());
         taken.map_err(|_| {
             self.local.node.metrics.limits.reached(Limit::Inflation);
             CloseCode::RateLimited

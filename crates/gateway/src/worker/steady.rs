@@ -84,23 +84,26 @@ impl Drop for Retire {
     }
 }
 
-async fn live(local: Rc<Local>, connection: Rc<Connection>) {
+/// The task of a connection, as small as can be: an idle connection is little else. So it holds each thing once, which the
+/// arguments of an `async fn` would not be, and rare waits are boxed.
+fn live(local: Rc<Local>, connection: Rc<Connection>) -> impl Future<Output = ()> {
     let retire = Retire { local, connection };
-    let Retire { local, connection } = &retire;
-    loop {
-        let held = connection.state.borrow().waiting.as_ref().map(|waiting| waiting.done.clone());
-        if let Some(done) = held {
-            done.notified().await;
-        }
-        if connection.socket.readable().await.is_err() {
-            return;
-        }
-        match read_once(local, connection) {
-            // A client that always has more to say takes turns with the others.
-            Ok(true) => tokio::task::consume_budget().await,
-            Ok(false) => return,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => return,
+    async move {
+        loop {
+            let held = retire.connection.state.borrow().waiting.as_ref().map(|waiting| waiting.done.clone());
+            if let Some(done) = held {
+                Box::pin(async move { done.notified().await }).await;
+            }
+            if retire.connection.socket.readable().await.is_err() {
+                return;
+            }
+            match read_once(&retire.local, &retire.connection) {
+                // A client that always has more to say takes turns with the others.
+                Ok(true) => tokio::task::consume_budget().await,
+                Ok(false) => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
         }
     }
 }

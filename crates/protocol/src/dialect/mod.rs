@@ -57,7 +57,8 @@ pub enum Dialect {
     /// `/sse`: see [`events`]. Its clients only listen.
     Events,
     /// `/raw/{channel}`: every message is published to the channel and delivered verbatim.
-    Raw(raw::Raw),
+    /// Boxed: every connection has a dialect, and few have this one.
+    Raw(Box<raw::Raw>),
     /// `gateway.v1.msgpack`: the native words as MessagePack.
     Msgpack,
     /// `/socket.io/`: see [`socketio`]. Its messages need what its connection keeps: [`socketio::Session`].

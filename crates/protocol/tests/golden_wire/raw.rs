@@ -13,7 +13,7 @@ const ALL_BYTES: &[u8] = &[0x00, 0x0a, 0x7f, 0x80, 0xfe, 0xff];
 
 fn decode(echo: bool, message: Incoming<'_>) -> Vec<Request> {
     let mut requests = Vec::new();
-    Dialect::Raw(Raw { channel: chat(), echo, past: None })
+    Dialect::Raw(Box::new(Raw { channel: chat(), echo, past: None }))
         .decode(message, &mut |result| requests.push(result.unwrap()));
     requests
 }

@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// How many knock before the first is answered.
 const TOGETHER: usize = 256;
 
+/// How long those who have not been let in are waited for when it is to end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// The storm leaves the processor to the generator whose delays are measured.
 const NICE: i32 = 19;
 
@@ -61,7 +64,7 @@ impl Storm {
         Ok(Self { thread, is_over })
     }
 
-    /// Ends it.
+    /// Ends it, when each client has been let in.
     pub(crate) fn end(self) -> Result<Weather, Fault> {
         self.is_over.store(true, Ordering::Relaxed);
         Ok(self.thread.join().map_err(|_| "the storm has panicked")??)
@@ -76,8 +79,8 @@ impl Clients {
     }
 
     fn come(mut self, is_over: &AtomicBool) -> Result<Weather, Fault> {
-        let began = Instant::now();
-        while !is_over.load(Ordering::Relaxed) {
+        let (began, all) = (Instant::now(), self.wanted.len() as u64);
+        while !is_over.load(Ordering::Relaxed) || self.weather.taken < all && began.elapsed() < PATIENCE {
             let mut knocking = Vec::new();
             while knocking.len() < TOGETHER && self.due.front().is_some_and(|(when, _)| *when <= Instant::now()) {
                 let Some((_, number)) = self.due.pop_front() else { break };
