@@ -56,8 +56,8 @@ impl Client {
         let driver = Driver {
             config: config.clone(),
             addresses: Addresses::new(addresses, &mut random),
+            fallback: Fallback::new(config.may_poll, random.fork()),
             backoff: Backoff::new(config.backoff_first, config.backoff_ceiling, random),
-            fallback: Fallback::new(config.may_poll),
             state: told,
             counters: counters.clone(),
             desk: Desk { orders: taken, leaving: leaving.clone(), session },

@@ -40,11 +40,12 @@ pub(crate) struct Fallback {
     failures: u32,
     way: Way,
     retry: Duration,
+    random: fastrand::Rng,
 }
 
 impl Fallback {
-    pub(crate) fn new(may_poll: bool) -> Self {
-        Self { may_poll, has_worked: false, failures: 0, way: Way::WebSocket, retry: FIRST_RETRY }
+    pub(crate) fn new(may_poll: bool, random: fastrand::Rng) -> Self {
+        Self { may_poll, has_worked: false, failures: 0, way: Way::WebSocket, retry: FIRST_RETRY, random }
     }
 
     /// The way of the next attempt.
@@ -63,20 +64,20 @@ impl Fallback {
     /// An attempt ended before a welcome. What the gateway itself refused says nothing about the way, and neither does a
     /// stream of bytes that was not to be had.
     pub(crate) fn failed(&mut self, way: Way, ended: &Ended) {
-        if !self.may_poll || ended.advice != Advice::Backoff || ended.code.is_some() {
+        if !self.may_poll || !ended.is_reached || ended.advice != Advice::Backoff || ended.code.is_some() {
             return;
         }
         match way {
-            // Neither way: it is the network.
-            Way::Polls => self.way = Way::WebSocket,
-            Way::WebSocket if ended.is_reached => {
+            // Neither way. At random from here on: addresses are taken in turn, and ways that were taken in turn too might
+            // never meet the one that is right for a node.
+            Way::Polls => self.way = if self.random.bool() { Way::WebSocket } else { Way::Polls },
+            Way::WebSocket => {
                 self.failures = self.failures.saturating_add(1);
                 let bound = if self.has_worked { FAILURES_AFTER_SUCCESS } else { FAILURES };
                 if self.failures >= bound {
                     self.way = Way::Polls;
                 }
             }
-            Way::WebSocket => {}
         }
     }
 
@@ -152,24 +153,33 @@ mod tests {
         Ended::lost("no")
     }
 
+    fn new(may_poll: bool) -> Fallback {
+        Fallback::new(may_poll, fastrand::Rng::with_seed(1))
+    }
+
     #[test]
-    fn two_failures_lead_to_polls_and_a_failure_of_those_back() {
-        let mut fallback = Fallback::new(true);
+    fn two_failures_lead_to_polls_and_where_those_fail_both_ways_are_tried() {
+        let mut fallback = new(true);
         fallback.failed(Way::WebSocket, &lost());
         assert_eq!(fallback.way(), Way::WebSocket);
         fallback.failed(Way::WebSocket, &lost());
         assert_eq!(fallback.way(), Way::Polls);
-        fallback.failed(Way::Polls, &lost());
-        assert_eq!(fallback.way(), Way::WebSocket);
-        fallback.failed(Way::WebSocket, &lost());
-        assert_eq!(fallback.way(), Way::Polls);
+        let ways: Vec<_> = (0..100)
+            .map(|_| {
+                fallback.failed(fallback.way(), &lost());
+                fallback.way()
+            })
+            .collect();
+        let polls = ways.iter().filter(|way| **way == Way::Polls).count();
+        assert!((40..90).contains(&polls), "{polls} of 100");
         fallback.opened(Way::Polls);
+        fallback.failed(Way::Polls, &Ended::unreachable("it is not there"));
         assert_eq!(fallback.way(), Way::Polls);
     }
 
     #[test]
     fn where_websockets_have_worked_it_takes_four() {
-        let mut fallback = Fallback::new(true);
+        let mut fallback = new(true);
         fallback.opened(Way::WebSocket);
         for _ in 0..3 {
             fallback.failed(Way::WebSocket, &lost());
@@ -181,21 +191,21 @@ mod tests {
 
     #[test]
     fn what_the_gateway_refuses_is_no_reason_to_poll_and_neither_is_anything_where_nobody_may() {
-        let mut fallback = Fallback::new(true);
+        let mut fallback = new(true);
         for ended in
             [Ended::refused(401, None), Ended::refused(503, Some(3)), Ended::closed(4100, ""), Ended::unreachable("")]
         {
             (0..9).for_each(|_| fallback.failed(Way::WebSocket, &ended));
             assert_eq!(fallback.way(), Way::WebSocket, "{ended:?}");
         }
-        let mut fallback = Fallback::new(false);
+        let mut fallback = new(false);
         (0..9).for_each(|_| fallback.failed(Way::WebSocket, &lost()));
         assert_eq!(fallback.way(), Way::WebSocket);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_websocket_is_tried_ever_more_seldom() {
-        let mut fallback = Fallback::new(true);
+        let mut fallback = new(true);
         let now = Instant::now();
         let waits: Vec<_> = (0..6).map(|_| fallback.retry_at(now).duration_since(now).as_secs()).collect();
         assert_eq!(waits, [60, 120, 240, 480, 600, 600]);

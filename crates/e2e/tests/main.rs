@@ -10,6 +10,7 @@ mod commands;
 mod deflate;
 mod dying;
 mod failover;
+mod fallback;
 mod forged;
 mod hooks;
 mod idempotence;
