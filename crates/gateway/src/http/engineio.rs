@@ -2,6 +2,7 @@
 
 use super::cors::Cors;
 use super::handshake::{Wanted, upgrade};
+use super::native;
 use super::opening::{let_stay, place};
 use super::origin::is_allowed;
 use super::probe::{Target, probe};
@@ -172,10 +173,14 @@ async fn ask(visit: &Rc<Visit>, request: Request<Incoming>, (node, number, secre
     // A poll is held for longer than streams may speak HTTP.
     visit.extend(worker.ping_interval + worker.ping_timeout + HTTP_TIMEOUT);
     let request = forward::Request { ask, secret, token, body };
+    let answering = calls::enter(&visit.local);
     let response = calls::call(&visit.local, worker::serve, &node, number, request).await;
     visit.extend(HTTP_TIMEOUT);
     match response {
-        Ok(response) => into_http(response, content_type),
+        Ok(response) => {
+            let body = native::held(response.body, answering);
+            into_http(forward::Response { body, ..response }, content_type)
+        }
         Err(Unanswered::Gone) => refused(Answered::UnknownSid),
         Err(Unanswered::Unknown) => answer(StatusCode::SERVICE_UNAVAILABLE, content_type, Bytes::new()),
     }

@@ -30,7 +30,7 @@ pub(super) const fn status_of(code: ErrorCode) -> StatusCode {
 
 /// One object as the body. The place is given back when it has left.
 pub(super) fn object(status: StatusCode, json: Vec<u8>, place: Option<Place>) -> Response<Body> {
-    body(status, Bytes::from_owner(Held { body: json, _place: place }))
+    body(status, held(json.into(), place))
 }
 
 /// The same of JSON that is written already.
@@ -46,9 +46,14 @@ pub(super) fn body(status: StatusCode, body: Bytes) -> Response<Body> {
     response
 }
 
+/// A body that gives its request's place back when it has left.
+pub(super) fn held(body: Bytes, place: Option<Place>) -> Bytes {
+    Bytes::from_owner(Held { body, _place: place })
+}
+
 /// A body, and the place of the request that it answers.
 struct Held {
-    body: Vec<u8>,
+    body: Bytes,
     _place: Option<Place>,
 }
 

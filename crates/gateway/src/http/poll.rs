@@ -147,6 +147,7 @@ async fn forward(visit: &Rc<Visit>, node: &str, number: u64, secret: Secret, ask
         // For longer than streams may speak HTTP.
         visit.extend(hold_time(local) + calls::CALL_TIMEOUT + HTTP_TIMEOUT);
     }
+    let answering = calls::enter(local);
     let request = forward::Request { ask, secret, token: None, body };
     let mut called = std::pin::pin!(calls::call(local, serve_asked, node, number, request));
     let response = match timeout(PROOF_TIME, called.as_mut()).await {
@@ -157,13 +158,15 @@ async fn forward(visit: &Rc<Visit>, node: &str, number: u64, secret: Secret, ask
         }
     };
     visit.extend(HTTP_TIMEOUT);
-    let mut response = as_http(response.unwrap_or_else(|unanswered| match unanswered {
+    let response = response.unwrap_or_else(|unanswered| match unanswered {
         Unanswered::Gone => longpoll::unknown(),
         Unanswered::Unknown => {
             let message = "the session did not answer in time: open another one, and go on from your positions";
             longpoll::refused(503, Refusal::new(ErrorCode::Unavailable, message))
         }
-    }));
+    });
+    let body = native::held(response.body, answering);
+    let mut response = as_http(forward::Response { body, ..response });
     if response.status().is_success() {
         drop(visit.unfinished.take());
     }

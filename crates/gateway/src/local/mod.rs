@@ -32,7 +32,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use timers::{TICK_MS, Tick, Wheel, ticks};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::time::Instant;
 
 /// A publication of this turn, and whom to answer.
@@ -54,6 +54,9 @@ pub enum Asker {
     /// A request.
     Request(oneshot::Sender<Result<Reply, Refusal>>),
 }
+
+/// Requests of one worker, for sessions that poll, that are counted until their answers have left.
+pub const ANSWERING_MAX: u32 = 65_536;
 
 /// Ticks do not begin at 0 but an hour later, so that there are moments before the worker began.
 const FIRST_TICK: Tick = 3600 * 1000 / TICK_MS;
@@ -91,6 +94,8 @@ pub struct Local {
     pub going: RefCell<Option<Going>>,
     /// Users whose connections somebody asks for.
     pub searches: RefCell<locating::Searches>,
+    /// Requests for sessions that poll, until their answers have left.
+    pub answering: Arc<Semaphore>,
     /// Told when the last connection has gone.
     pub emptied: Notify,
     /// Compresses what leaves, for those who have agreed upon that.
@@ -139,6 +144,7 @@ impl Local {
             stopping: Cell::new(None),
             going: RefCell::default(),
             searches: RefCell::default(),
+            answering: Arc::new(Semaphore::new(ANSWERING_MAX as usize)),
             emptied: Notify::new(),
             compressor,
             inflater: RefCell::default(),

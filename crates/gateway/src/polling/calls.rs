@@ -1,6 +1,6 @@
 //! Requests for a session, wherever it is: on this worker, on another one, or on another node, by its topic.
 
-use crate::local::Local;
+use crate::local::{ANSWERING_MAX, Local};
 use crate::node::worker_of;
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
@@ -8,8 +8,9 @@ use protocol::forward::{Ask, Request, Response};
 use protocol::order::Order;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{sleep, timeout};
 
 /// Requests of one worker that wait for another one's response.
@@ -98,15 +99,15 @@ async fn stopping(local: &Local) {
     }
 }
 
-/// Waits until nobody waits for a session of another worker or node; at most so long.
+/// Counts a request until its answer has left, when this is dropped; none if there are more than are counted.
+pub fn enter(local: &Local) -> Option<Arc<OwnedSemaphorePermit>> {
+    local.answering.clone().try_acquire_owned().ok().map(Arc::new)
+}
+
+/// Waits until all of them are answered; at most so long.
 pub async fn idle(local: &Local, time: Duration) {
-    let answered = async {
-        while !local.responses.borrow().is_empty() {
-            local.emptied.notified().await;
-        }
-    };
     // They are told nothing then, and ask elsewhere.
-    let _ = timeout(time, answered).await;
+    let _ = timeout(time, local.answering.acquire_many(ANSWERING_MAX)).await;
 }
 
 /// Tells a session something that needs no response.
@@ -133,9 +134,6 @@ struct Asked<'a> {
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
         self.local.responses.borrow_mut().remove(&self.turn);
-        if self.local.responses.borrow().is_empty() {
-            self.local.emptied.notify_waiters();
-        }
         let Some(request) = self.abandons.take() else { return };
         let abandons = about(&request, Ask::Abandon, self.turn);
         let (local, node, number) = (self.local.clone(), std::mem::take(&mut self.node), self.number);

@@ -123,7 +123,11 @@ async fn run(start: Start) {
     };
     accepting.abort();
     steady::stop(&local, code).await;
-    calls::idle(&local, POLLS_STOP_TIMEOUT).await;
+    tokio::select! {
+        () = calls::idle(&local, POLLS_STOP_TIMEOUT) => {}
+        // What the sessions answer comes by mail.
+        _ = turn::take_mail(&local, &inbox) => {}
+    }
     // What backends have asked is answered: their requests run on this thread.
     if let Some(api) = &local.node.api
         && timeout(REQUESTS_STOP_TIMEOUT, api.idle()).await.is_err()
