@@ -69,7 +69,12 @@ test("two people on two nodes edit one document, and a third gets it from them",
         if (round % 10 === 0) await new Promise((resolve) => setImmediate(resolve));
     }
     const agree = () =>
-        ann.text.length === 108 && ann.text.toString() === bob.text.toString() && bob.map.size === 51 && ann.map.size === 51;
+        ann.text.length === 108 &&
+        ann.text.toString() === bob.text.toString() &&
+        bob.map.size === 51 &&
+        ann.map.size === 51 &&
+        // What bob said last of all.
+        ann.map.get("last") === 49;
     await until([ann, bob], agree, "agreement");
     assert.deepEqual(ann.map.toJSON(), bob.map.toJSON());
     assert.equal(ann.text.toString().match(/a/g).length, 52);
