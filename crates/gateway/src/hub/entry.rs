@@ -91,6 +91,12 @@ impl<S: Clone> Entry<S> {
         }
     }
 
+    /// The subscribers are handed something at this time; true if they were within `window_ms` before it.
+    pub fn hand(&mut self, now_ms: u32, window_ms: u32) -> bool {
+        let before = self.handed_ms.replace(now_ms);
+        before.is_some_and(|before| now_ms.wrapping_sub(before) < window_ms)
+    }
+
     /// After a fan-out: whoever the live deliveries have caught up with is ahead no more, nor is who was ahead in an epoch
     /// that has ended.
     pub fn caught_up(&mut self) {

@@ -48,6 +48,8 @@ pub struct Entry<S> {
     repair: Option<Repair>,
     /// Set while one of those who recover reads the log for all of them.
     reading: Option<Reading>,
+    /// When its subscribers were last handed something, in milliseconds of a clock that wraps.
+    handed_ms: Option<u32>,
 }
 
 /// Whether a channel is delivered to this worker.
@@ -86,6 +88,7 @@ impl<S: Clone> Hub<S> {
             state: Standing::Unknown,
             repair: None,
             reading: None,
+            handed_ms: None,
         };
         self.channels.insert(channel.clone(), entry);
         Some(ticket)

@@ -1,6 +1,7 @@
 //! One connection: its socket, what it has half read, what waits for it, and its session.
 
 use super::Local;
+use super::dirty::Dirty;
 use super::timers::Tick;
 use crate::engine::Engine;
 use crate::hooks::Visitor;
@@ -73,8 +74,8 @@ pub struct State {
     pub bad_messages: u32,
     /// Timers.
     pub times: Times,
-    /// In the list of those to flush at the end of the turn.
-    pub is_dirty: bool,
+    /// In a list of those to flush at the end of the turn.
+    pub dirty: Dirty,
     /// A task waits for its socket to take more.
     pub is_writing: bool,
     /// What gauge and budget have been told.
@@ -200,7 +201,7 @@ impl Connection {
             buckets,
             bad_messages: 0,
             times,
-            is_dirty: false,
+            dirty: Dirty::No,
             is_writing: false,
             counted: Counted::default(),
             under_way: 0,

@@ -105,29 +105,6 @@ impl Local {
         self.close(connection, CloseCode::SlowConsumer);
     }
 
-    /// Has a connection flushed at the end of the turn.
-    pub fn mark_dirty(&self, connection: &Rc<Connection>) {
-        {
-            let mut state = connection.state.borrow_mut();
-            // One that waits for its socket is flushed by that.
-            if state.is_dirty || state.is_writing {
-                return;
-            }
-            state.is_dirty = true;
-        }
-        let mut dirty = self.dirty.borrow_mut();
-        dirty.push(connection.clone());
-        if dirty.len() == 1 {
-            self.gathered.notify_one();
-        }
-    }
-
-    /// Takes those to flush at the end of this turn, and leaves an empty list in their place.
-    pub fn swap_dirty(&self, taken: &mut Vec<Rc<Connection>>) {
-        taken.clear();
-        std::mem::swap(&mut *self.dirty.borrow_mut(), taken);
-    }
-
     /// Writes what waits, as far as the kernel takes it. A broken socket takes nothing any more: its reading task finds that
     /// out as well, and ends the connection.
     pub fn try_flush(&self, connection: &Rc<Connection>) -> Flushed {
@@ -255,7 +232,7 @@ impl Local {
 
     fn report_held(&self) {
         // In the middle of a turn more is held, which leaves at its end.
-        let is_in_turn = self.is_flushing.get() || !self.dirty.borrow().is_empty();
+        let is_in_turn = self.is_flushing.get() || self.has_dirty();
         let shared = if is_in_turn { self.shared_held.get().min(self.meter.bytes()) } else { self.meter.bytes() };
         self.shared_held.set(shared);
         let change = self.node.budget.report(self.index, self.held.get() + shared);

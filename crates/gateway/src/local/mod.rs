@@ -3,6 +3,7 @@
 
 pub mod connection;
 pub mod deflating;
+pub mod dirty;
 pub mod dismissal;
 pub mod ending;
 pub mod flushing;
@@ -23,6 +24,7 @@ use crate::outbox::Meter;
 use crate::websocket::Frames;
 use crate::websocket::deflate::{Compressor, Inflater};
 use connection::{Connection, Opened, Times};
+use dirty::DirtyLists;
 use protocol::forward::Response;
 use protocol::{CloseCode, Origin, Outgoing, Position, Publication, Push, Refusal, Reply, Text, Welcome};
 use shedding::Going;
@@ -116,9 +118,11 @@ pub struct Local {
     pub subscribers: RefCell<Vec<(Rc<Connection>, Option<Position>)>>,
     /// Writes to sockets so far.
     pub writes: Cell<u64>,
+    /// Writes that might have been one with another shortly before: what a channel is handed so soon again, to each subscriber.
+    pub repeated: Cell<u64>,
     /// How long deliveries wait for others at present, since the last were taken.
     pub flush_tick: Cell<Duration>,
-    dirty: RefCell<Vec<Rc<Connection>>>,
+    dirty: DirtyLists,
     wheel: RefCell<Wheel>,
     began: Instant,
     next_number: Cell<u32>,
@@ -155,8 +159,9 @@ impl Local {
             recent_tick: Cell::new(FIRST_TICK),
             subscribers: RefCell::default(),
             writes: Cell::new(0),
+            repeated: Cell::new(0),
             flush_tick: Cell::new(Duration::ZERO),
-            dirty: RefCell::default(),
+            dirty: DirtyLists::default(),
             wheel: RefCell::default(),
             began: Instant::now(),
             next_number: Cell::new(0),

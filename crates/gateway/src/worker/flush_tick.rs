@@ -1,8 +1,10 @@
 //! How long deliveries wait for those that come after them, so that they leave in the same writes: not at all while a worker
 //! has time, longer the busier it is with writing.
 //!
-//! A write costs some 6 us however little it holds, so a worker that writes without a rest serves more by writing less often.
-//! Only deliveries wait, in the inbox: what is published or answered leaves at the end of its turn as ever.
+//! A write costs some 6 us however little it holds, so a worker that writes without a rest serves more by writing less often:
+//! where the same sockets are written again and again. One message a second to 50,000 sockets keeps a worker as busy, and
+//! nothing is gained if it waits. Only deliveries wait, in the inbox: what is published or answered leaves at the end of its
+//! turn as ever.
 
 use std::time::Duration;
 
@@ -10,8 +12,9 @@ use std::time::Duration;
 const BUSY_FROM: f64 = 0.5;
 const BUSY_FULL: f64 = 0.9;
 
-/// With fewer writes a second than this (an eighth of what a core can do) it is something else that keeps a worker busy.
-const WRITES_PER_SECOND: f64 = 20_000.0;
+/// With fewer writes a second than this that might have been one with others (an eighth of what a core can do) it is something
+/// else that keeps a worker busy.
+const REPEATED_PER_SECOND: f64 = 20_000.0;
 
 /// How fast the tick follows. A longer tick makes the worker less busy, which asks for a shorter one: followed at once that
 /// would swing.
@@ -20,6 +23,12 @@ const SETTLING: Duration = Duration::from_secs(1);
 /// Timers are no finer.
 const LEAST: Duration = Duration::from_millis(1);
 
+/// A channel that is handed something within so many milliseconds again would gain by a tick. Twice the longest tick, or what
+/// waits for a tick of that length would no longer ask for it.
+pub(super) fn repeats_within_ms(longest: Duration) -> u32 {
+    u32::try_from(2 * longest.as_millis()).unwrap_or(u32::MAX)
+}
+
 /// What a worker has done since it was last looked at.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Work {
@@ -27,8 +36,8 @@ pub(super) struct Work {
     pub(super) elapsed: Duration,
     /// For how much of it the worker did not rest.
     pub(super) busy: Duration,
-    /// Writes to sockets.
-    pub(super) writes: u64,
+    /// Writes to sockets that had been written shortly before.
+    pub(super) repeated: u64,
 }
 
 /// The tick of one worker.
@@ -50,8 +59,8 @@ impl FlushTick {
         let elapsed = work.elapsed.as_secs_f64();
         if elapsed > 0.0 {
             let busy = work.busy.as_secs_f64() / elapsed;
-            let writes_per_second = work.writes as f64 / elapsed;
-            let wanted = if writes_per_second < WRITES_PER_SECOND {
+            let repeated_per_second = work.repeated as f64 / elapsed;
+            let wanted = if repeated_per_second < REPEATED_PER_SECOND {
                 0.0
             } else {
                 ((busy - BUSY_FROM) / (BUSY_FULL - BUSY_FROM)).clamp(0.0, 1.0)
@@ -71,8 +80,8 @@ mod tests {
     const LONGEST: Duration = Duration::from_millis(10);
     const LOOK: Duration = Duration::from_millis(250);
 
-    fn work(busy: f64, writes_per_second: f64) -> Work {
-        Work { elapsed: LOOK, busy: LOOK.mul_f64(busy), writes: (writes_per_second * LOOK.as_secs_f64()) as u64 }
+    fn work(busy: f64, repeated_per_second: f64) -> Work {
+        Work { elapsed: LOOK, busy: LOOK.mul_f64(busy), repeated: (repeated_per_second * LOOK.as_secs_f64()) as u64 }
     }
 
     /// The tick after so many seconds of the same work.
@@ -112,7 +121,7 @@ mod tests {
     fn a_look_after_no_time_changes_nothing() {
         let mut tick = FlushTick::new(LONGEST);
         let before = settled(&mut tick, 5, work(0.8, 1e5));
-        let none = Work { elapsed: Duration::ZERO, busy: Duration::ZERO, writes: 0 };
+        let none = Work { elapsed: Duration::ZERO, busy: Duration::ZERO, repeated: 0 };
         assert_eq!(tick.after(none), before);
     }
 

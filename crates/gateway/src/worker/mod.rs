@@ -157,23 +157,23 @@ struct Pace {
     tick: FlushTick,
     looked: Instant,
     busy: Duration,
-    writes: u64,
+    repeated: u64,
 }
 
 impl Pace {
     fn new(local: &Local) -> Self {
         let tick = FlushTick::new(local.node.config.worker.flush_tick_max);
-        Self { tick, looked: Instant::now(), busy: busy(), writes: local.writes.get() }
+        Self { tick, looked: Instant::now(), busy: busy(), repeated: local.repeated.get() }
     }
 
     fn follow(&mut self, local: &Local) {
-        let (now, busy, writes) = (Instant::now(), busy(), local.writes.get());
+        let (now, busy, repeated) = (Instant::now(), busy(), local.repeated.get());
         let work = Work {
             elapsed: now - self.looked,
             busy: busy.saturating_sub(self.busy),
-            writes: writes.wrapping_sub(self.writes),
+            repeated: repeated.wrapping_sub(self.repeated),
         };
-        (self.looked, self.busy, self.writes) = (now, busy, writes);
+        (self.looked, self.busy, self.repeated) = (now, busy, repeated);
         let tick = self.tick.after(work);
         local.flush_tick.set(tick);
         local.node.metrics.flush_tick(local.index, tick);

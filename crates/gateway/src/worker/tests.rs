@@ -181,6 +181,41 @@ async fn what_a_connection_is_told_in_several_channels_and_in_answers_leaves_in_
     LocalSet::new().run_until(run).await;
 }
 
+#[tokio::test]
+async fn whoever_is_told_something_of_its_own_does_not_wait_for_a_crowd_of_the_same_turn() {
+    const SLICE: usize = 16;
+    let run = Box::pin(async {
+        let bench = Bench::start().await;
+        let local = &bench.local;
+        let (crowd, of_crowd) = bench.channel("crowd", 20 * SLICE).await;
+        let (other, of_other) = bench.channel("other", 1).await;
+        for _ in 0..10 {
+            yield_now().await;
+        }
+        let mut writing = Writing::of(1024);
+        writing.slice(local);
+        assert!(drain(&of_crowd) > 0 && drain(&of_other) > 0, "the welcomes");
+        let last = local.hub.borrow_mut().entry(&crowd).unwrap().subscribers().last().unwrap().0.clone();
+
+        let mut writing = Writing::of(SLICE);
+        deliver(local, vec![publications(&crowd, 1), publications(&other, 1)]);
+        local.reply(&last, Some(1), Reply::Pong);
+        writing.slice(local);
+        assert!(drain(&of_other) > 100, "the publication of the small channel");
+        assert!(drain(&of_crowd[20 * SLICE - 1..]) > 100, "to one of the crowd, its publication and then the answer");
+        assert!(drain(&of_crowd) > 10 * 100, "some of the crowd");
+
+        let writes_before = local.writes.get();
+        for _ in 0..40 {
+            writing.slice(local);
+        }
+        let (written, rest) = (local.writes.get() - writes_before, drain(&of_crowd));
+        assert!(written < 20 * SLICE as u64 && rest / 100 >= written as usize, "everybody once: {written}, {rest}");
+        bench.stop().await;
+    });
+    LocalSet::new().run_until(run).await;
+}
+
 /// The worker's answer to a newcomer: whether it was writing when it came.
 fn told(local: Rc<Local>, stream: TcpStream, _: SocketAddr, _: Place) -> LocalBoxFuture<'static, ()> {
     Box::pin(async move {

@@ -1,6 +1,7 @@
 //! Taking what the node has put into the inbox and handing it out; and publishing what a turn has gathered, in one batch.
 
 use super::copies::Copies;
+use super::flush_tick::repeats_within_ms;
 use super::repair;
 use crate::commands;
 use crate::hub::fanout::{Encoded, Turn};
@@ -148,8 +149,12 @@ fn fan_out(local: &Rc<Local>, channel: &Channel, deliveries: &[Arc<Delivery>]) {
         let Some(entry) = hub.entry(channel) else { return };
         subscribers.extend(entry.subscribers().map(|(s, ahead)| (s.clone(), ahead.cloned())));
         entry.caught_up();
+        if entry.hand(local.now_ms(), repeats_within_ms(local.node.config.worker.flush_tick_max)) {
+            local.repeated.set(local.repeated.get().wrapping_add(subscribers.len() as u64));
+        }
         entry.namespace.clone()
     };
+    local.begin_handing(subscribers.len());
     let number_of = |id: &str| local.number_of(id);
     let turn = Turn { channel, namespace: &namespace, deliveries, number_of: &number_of, meter: &local.meter };
     let without_members = without_members(&namespace, deliveries);
@@ -166,6 +171,7 @@ fn fan_out(local: &Rc<Local>, channel: &Channel, deliveries: &[Arc<Delivery>]) {
             None => hand_out(local, connection, copies.get(local, &encoding, connection.deflate)),
         };
     }
+    local.end_handing();
     local.subscribers.replace(subscribers);
     local.node.metrics.deliveries.inc_by(delivered);
 }
