@@ -28,6 +28,9 @@ pub(super) async fn end_turns(local: Rc<Local>, slice: usize) {
         writing.slice(&local);
         // Those who wait now: with those who come meanwhile a busy worker's turn would never end.
         for _ in 0..writing.slices_left() {
+            if writing.waiting.is_empty() {
+                break;
+            }
             // Redis or another worker may share this core: the kernel would let them wait for a tick, 4 ms.
             std::thread::yield_now();
             tokio::task::yield_now().await;
