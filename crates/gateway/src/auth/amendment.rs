@@ -1,6 +1,6 @@
 //! What the application says of who connects, beside the token or instead of one: held to the same bounds as a token.
 
-use super::claims::{MAX_USER_BYTES, capabilities, channels, info, roles};
+use super::claims::{MAX_USER_BYTES, grants, info, roles};
 use super::{AuthError, Identity};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -48,7 +48,7 @@ impl Amendment {
             (None, None) => return Err("what is said of somebody needs a `user`"),
             (None, Some(user)) if user.len() > MAX_USER_BYTES => return Err("`user` is 1 to 255 bytes long"),
             (None, Some(user)) => {
-                let (roles, grants) = (Vec::new(), Vec::new());
+                let (roles, grants) = Default::default();
                 let (info, expires_at, token_id) = (None, None, None);
                 // It is said now, and so is newer than what was revoked before.
                 let issued_at = Some(now_s);
@@ -65,8 +65,8 @@ impl Amendment {
             identity.roles = roles(named).map_err(wrong)?;
         }
         if self.caps.is_some() || self.channels.is_some() {
-            identity.grants = capabilities(self.caps.unwrap_or_default()).map_err(wrong)?;
-            identity.grants.extend(channels(self.channels.unwrap_or_default()).map_err(wrong)?);
+            identity.grants =
+                grants(self.caps.unwrap_or_default(), self.channels.unwrap_or_default()).map_err(wrong)?;
         }
         if let Some(seconds) = self.expires_in_s {
             if seconds == 0 {
@@ -90,8 +90,8 @@ mod tests {
     }
 
     fn ann() -> Identity {
-        let grants = channels(vec!["news".to_owned()]).unwrap();
-        let (info, roles) = (Some("1".into()), vec!["staff".into()]);
+        let grants = grants(BTreeMap::new(), vec!["news".to_owned()]).unwrap();
+        let (info, roles) = (Some("1".into()), ["staff".into()].into());
         Identity { user: "ann".into(), info, expires_at: Some(2000), roles, grants, token_id: None, issued_at: Some(1) }
     }
 

@@ -75,8 +75,7 @@ impl Claims {
             Some(name) => Some(Channel::new(&name).map_err(|_| WRONG_CHANNEL)?),
             None => None,
         };
-        let mut grants = capabilities(self.caps.unwrap_or_default())?;
-        grants.extend(channels(self.channels.unwrap_or_default())?);
+        let grants = grants(self.caps.unwrap_or_default(), self.channels.unwrap_or_default())?;
         let roles = roles(self.roles.unwrap_or_default())?;
         let info = info(self.info)?;
         // Not needed to let anybody in. One that is no time counts as older than any, as if it were not there.
@@ -158,7 +157,7 @@ pub(super) fn info(info: Option<Box<RawValue>>) -> Result<Option<Text>, AuthErro
     Ok(Some(info.get().into()))
 }
 
-pub(super) fn roles(roles: Vec<String>) -> Result<Vec<Text>, AuthError> {
+pub(super) fn roles(roles: Vec<String>) -> Result<Box<[Text]>, AuthError> {
     let fits = |role: &String| !role.is_empty() && role.len() <= MAX_ROLE_BYTES;
     if roles.len() > MAX_LIST || !roles.iter().all(fits) {
         return Err(AuthError::Refused("the token's `roles` are at most 64 words of 1 to 64 bytes"));
@@ -166,8 +165,15 @@ pub(super) fn roles(roles: Vec<String>) -> Result<Vec<Text>, AuthError> {
     Ok(roles.into_iter().map(Text::from).collect())
 }
 
+/// What `caps` and `channels` grant.
+pub(super) fn grants(caps: BTreeMap<String, Vec<String>>, names: Vec<String>) -> Result<Box<[Grant]>, AuthError> {
+    let mut grants = capabilities(caps)?;
+    grants.extend(channels(names)?);
+    Ok(grants.into())
+}
+
 /// What is not understood is refused rather than passed over: an issuer hears of a slip at once.
-pub(super) fn capabilities(caps: BTreeMap<String, Vec<String>>) -> Result<Vec<Grant>, AuthError> {
+fn capabilities(caps: BTreeMap<String, Vec<String>>) -> Result<Vec<Grant>, AuthError> {
     let wrong =
         AuthError::Refused("the token's `caps` are at most 64 patterns of channels, each with a list of actions");
     if caps.len() > MAX_LIST {
@@ -180,7 +186,7 @@ pub(super) fn capabilities(caps: BTreeMap<String, Vec<String>>) -> Result<Vec<Gr
     caps.into_iter().map(grant).collect()
 }
 
-pub(super) fn channels(names: Vec<String>) -> Result<Vec<Grant>, AuthError> {
+fn channels(names: Vec<String>) -> Result<Vec<Grant>, AuthError> {
     if names.len() > MAX_LIST {
         return Err(AuthError::Refused("the token's `channels` are at most 64"));
     }

@@ -99,9 +99,9 @@ pub struct Identity {
     /// `exp`, with the leeway, in Unix seconds.
     pub expires_at: Option<u64>,
     /// `roles`.
-    pub roles: Vec<Text>,
+    pub roles: Box<[Text]>,
     /// `caps` and `channels`.
-    pub grants: Vec<Grant>,
+    pub grants: Box<[Grant]>,
     /// `jti`.
     pub token_id: Option<Text>,
     /// `iat`, in Unix seconds.

@@ -95,7 +95,7 @@ fn a_minted_token_says_who_its_bearer_is_and_what_it_grants() {
     };
     let identity = auth(&config()).identify(&mint(SECRET, wish).unwrap()).unwrap();
     assert_eq!((&*identity.user, identity.info.as_deref()), ("ann", Some("{\"name\":\"Ann\"}")));
-    assert_eq!(identity.roles, [Text::from("staff")]);
+    assert_eq!(*identity.roles, [Text::from("staff")]);
     assert!(identity.is_granted(Action::Publish, "chat:a") && identity.is_granted(Action::Subscribe, "news"));
     let left = identity.expires_in(SystemTime::now()).unwrap().as_secs();
     assert!((60..=65).contains(&left), "{left}");

@@ -93,8 +93,8 @@ impl<S: Clone> Entry<S> {
 
     /// The subscribers are handed something at this time; true if they were within `window_ms` before it.
     pub fn hand(&mut self, now_ms: u32, window_ms: u32) -> bool {
-        let before = self.handed_ms.replace(now_ms);
-        before.is_some_and(|before| now_ms.wrapping_sub(before) < window_ms)
+        let before = std::mem::replace(&mut self.handed_ms, now_ms);
+        now_ms.wrapping_sub(before) < window_ms
     }
 
     /// After a fan-out: whoever the live deliveries have caught up with is ahead no more, nor is who was ahead in an epoch

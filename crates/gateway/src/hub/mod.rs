@@ -38,7 +38,9 @@ pub struct Entry<S> {
     opening: Option<Ticket>,
     opened: Rc<Notify>,
     /// Subscribers, pending ones included: at zero the channel is left.
-    interest: usize,
+    interest: u32,
+    /// When its subscribers were last handed something, in milliseconds of a clock that wraps.
+    handed_ms: u32,
     subscribers: Vec<S>,
     /// Subscribers that are further than the live deliveries: they read the log before those came.
     ahead: HashMap<u32, Position>,
@@ -48,8 +50,6 @@ pub struct Entry<S> {
     repair: Option<Repair>,
     /// Set while one of those who recover reads the log for all of them.
     reading: Option<Reading>,
-    /// When its subscribers were last handed something, in milliseconds of a clock that wraps.
-    handed_ms: Option<u32>,
 }
 
 /// Whether a channel is delivered to this worker.
@@ -82,13 +82,13 @@ impl<S: Clone> Hub<S> {
             opening: Some(ticket),
             opened: Rc::new(Notify::new()),
             interest: 1,
+            handed_ms: 0,
             subscribers: Vec::new(),
             ahead: HashMap::new(),
             replay: None,
             state: Standing::Unknown,
             repair: None,
             reading: None,
-            handed_ms: None,
         };
         self.channels.insert(channel.clone(), entry);
         Some(ticket)

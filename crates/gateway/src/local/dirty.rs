@@ -68,14 +68,10 @@ impl Local {
         !self.dirty.soon.borrow().is_empty() || !self.dirty.crowd.borrow().is_empty()
     }
 
-    /// Takes those who are told something of their own, and leaves an empty list in their place.
-    pub fn swap_soon(&self, taken: &mut Vec<Rc<Connection>>) {
-        taken.clear();
-        std::mem::swap(&mut *self.dirty.soon.borrow_mut(), taken);
-    }
-
-    /// Takes those of crowds. Some may have been told something else since, and be written by the time that it is their turn.
-    pub fn take_crowd(&self, taken: &mut VecDeque<Rc<Connection>>) {
-        taken.extend(self.dirty.crowd.borrow_mut().drain(..));
+    /// Takes those who are told something of their own, and those of crowds. Some of these may have been told something else
+    /// since, and be written by the time that it is their turn.
+    pub fn take_dirty(&self, soon: &mut VecDeque<Rc<Connection>>, crowd: &mut VecDeque<Rc<Connection>>) {
+        soon.extend(self.dirty.soon.borrow_mut().drain(..));
+        crowd.extend(self.dirty.crowd.borrow_mut().drain(..));
     }
 }

@@ -10,14 +10,18 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use tokio::time::Instant;
 
-/// Sockets written before others get their turn: 0.2 to 0.5 ms, so that a large fan-out does not starve pings and accepts.
-pub(super) const FLUSH_SLICE: usize = 32;
+/// Sockets written before others get their turn, about 1 ms: what has come meanwhile is published then, so that Redis and the
+/// other nodes have something to do.
+const SLICE: usize = 128;
 
-/// Ends turns: whatever has been gathered by then leaves together, `slice` sockets at a time.
-pub(super) async fn end_turns(local: Rc<Local>, slice: usize) {
-    let mut writing = Writing::of(slice);
+/// The same while a crowd waits, 0.2 to 0.5 ms: it would keep pings, accepts and small channels waiting too often.
+pub(super) const CROWD_SLICE: usize = 32;
+
+/// Ends turns: whatever has been gathered by then leaves together, while a crowd waits `crowd_slice` sockets at a time.
+pub(super) async fn end_turns(local: Rc<Local>, crowd_slice: usize) {
+    let mut writing = Writing::of(crowd_slice);
     loop {
-        if writing.waiting.is_empty() {
+        if writing.is_done() {
             local.gathered.notified().await;
         } else {
             tokio::task::yield_now().await;
@@ -28,11 +32,13 @@ pub(super) async fn end_turns(local: Rc<Local>, slice: usize) {
         writing.slice(&local);
         // Those who wait now: with those who come meanwhile a busy worker's turn would never end.
         for _ in 0..writing.slices_left() {
-            if writing.waiting.is_empty() {
+            if writing.is_done() {
                 break;
             }
-            // Redis or another worker may share this core: the kernel would let them wait for a tick, 4 ms.
-            std::thread::yield_now();
+            if !writing.crowd.is_empty() {
+                // Redis or another worker may share this core: the kernel would let them wait for a tick, 4 ms.
+                std::thread::yield_now();
+            }
             tokio::task::yield_now().await;
             writing.slice(&local);
         }
@@ -45,39 +51,36 @@ pub(super) async fn end_turns(local: Rc<Local>, slice: usize) {
 
 /// The sockets that are to be written. Its lists are kept, or each turn would have to make them as large as its channel.
 pub(super) struct Writing {
-    slice: usize,
-    waiting: VecDeque<Rc<Connection>>,
-    newcomers: Vec<Rc<Connection>>,
+    crowd_slice: usize,
+    soon: VecDeque<Rc<Connection>>,
+    crowd: VecDeque<Rc<Connection>>,
 }
 
 impl Writing {
-    pub(super) fn of(slice: usize) -> Self {
-        Self { slice, waiting: VecDeque::new(), newcomers: Vec::new() }
+    pub(super) fn of(crowd_slice: usize) -> Self {
+        Self { crowd_slice, soon: VecDeque::new(), crowd: VecDeque::new() }
     }
 
-    /// Of a slice, how many may be sockets that came last: what is said beside a large fan-out does not wait for its end.
-    fn newcomers_max(&self) -> usize {
-        self.slice / 2
+    /// Whether nobody waits.
+    pub(super) fn is_done(&self) -> bool {
+        self.soon.is_empty() && self.crowd.is_empty()
     }
 
-    /// How many slices write all that wait now, whoever comes meanwhile.
+    /// How many slices write all that wait now at most, whoever comes meanwhile: half of each may be taken from either.
     fn slices_left(&self) -> usize {
-        self.waiting.len().div_ceil(self.slice - self.newcomers_max())
+        (self.soon.len() + self.crowd.len()).div_ceil((self.crowd_slice / 2).max(1))
     }
 
-    /// Publishes what has been gathered, and writes a little of it.
+    /// Publishes what has been gathered, and writes a little of it: at least half of it of a crowd, if one waits.
     pub(super) fn slice(&mut self, local: &Rc<Local>) {
         publish(local);
         local.tell_places();
-        local.swap_soon(&mut self.newcomers);
-        let first = self.newcomers.len().min(self.newcomers_max());
-        self.waiting.extend(self.newcomers.drain(first..));
-        local.take_crowd(&mut self.waiting);
-        for connection in self.newcomers.drain(..) {
-            write(local, &connection);
-        }
-        let more = self.waiting.len().min(self.slice - first);
-        for connection in self.waiting.drain(..more) {
+        local.take_dirty(&mut self.soon, &mut self.crowd);
+        let (size, of_crowd) =
+            if self.crowd.is_empty() { (SLICE, 0) } else { (self.crowd_slice, self.crowd_slice.div_ceil(2)) };
+        let soon = self.soon.len().min(size - of_crowd.min(self.crowd.len()));
+        let crowd = self.crowd.len().min(size - soon);
+        for connection in self.soon.drain(..soon).chain(self.crowd.drain(..crowd)) {
             write(local, &connection);
         }
     }

@@ -113,7 +113,7 @@ async fn run(start: Start) {
     let Some(inbox) = node.router.inboxes().get(index).cloned() else { return };
     let local = Local::new(index, node);
     let accepting = tokio::task::spawn_local(accept::run(local.clone(), listener, front));
-    let ending_turns = tokio::task::spawn_local(flush::end_turns(local.clone(), flush::FLUSH_SLICE));
+    let ending_turns = tokio::task::spawn_local(flush::end_turns(local.clone(), flush::CROWD_SLICE));
     let ticking = tokio::task::spawn_local(tick(local.clone()));
     // None of the others ends unless it panics: then this thread ends, and the node with it, rather than going on half.
     let code = tokio::select! {

@@ -110,6 +110,14 @@ fn drain(clients: &[TcpStream]) -> usize {
     clients.iter().map(|client| std::iter::from_fn(|| read(client)).sum::<usize>()).sum()
 }
 
+/// All slices of a turn.
+fn write_all(writing: &mut Writing, local: &Rc<Local>) {
+    writing.slice(local);
+    while !writing.is_done() {
+        writing.slice(local);
+    }
+}
+
 /// What so many turns allocate, and how many writes they make.
 fn turns(bench: &Bench, writing: &mut Writing, channel: &Channel, count: u64) -> (u64, u64, u64) {
     let deliveries: Vec<_> = (0..count).map(|_| publications(channel, 5)).collect();
@@ -117,7 +125,7 @@ fn turns(bench: &Bench, writing: &mut Writing, channel: &Channel, count: u64) ->
     let counted = allocation_counter::measure(|| {
         for delivery in deliveries {
             deliver(&bench.local, vec![delivery]);
-            writing.slice(&bench.local);
+            write_all(writing, &bench.local);
             bench.local.delivered.borrow_mut().clear();
         }
     });
@@ -192,12 +200,11 @@ async fn whoever_is_told_something_of_its_own_does_not_wait_for_a_crowd_of_the_s
         for _ in 0..10 {
             yield_now().await;
         }
-        let mut writing = Writing::of(1024);
-        writing.slice(local);
+        let mut writing = Writing::of(SLICE);
+        write_all(&mut writing, local);
         assert!(drain(&of_crowd) > 0 && drain(&of_other) > 0, "the welcomes");
         let last = local.hub.borrow_mut().entry(&crowd).unwrap().subscribers().last().unwrap().0.clone();
 
-        let mut writing = Writing::of(SLICE);
         deliver(local, vec![publications(&crowd, 1), publications(&other, 1)]);
         local.reply(&last, Some(1), Reply::Pong);
         writing.slice(local);
@@ -206,9 +213,7 @@ async fn whoever_is_told_something_of_its_own_does_not_wait_for_a_crowd_of_the_s
         assert!(drain(&of_crowd) > 10 * 100, "some of the crowd");
 
         let writes_before = local.writes.get();
-        for _ in 0..40 {
-            writing.slice(local);
-        }
+        write_all(&mut writing, local);
         let (written, rest) = (local.writes.get() - writes_before, drain(&of_crowd));
         assert!(written < 20 * SLICE as u64 && rest / 100 >= written as usize, "everybody once: {written}, {rest}");
         bench.stop().await;
@@ -237,7 +242,7 @@ async fn pings_newcomers_and_other_channels_are_served_between_the_slices_of_a_l
         let (other, mut of_other) = bench.channel("other", 1).await;
         let (opened, mut pinging) = bench.open().await;
         steady::adopt(&local, opened, &[], None);
-        Writing::of(1024).slice(&local);
+        write_all(&mut Writing::of(SLICE), &local);
         let inbox = Arc::new(Inbox::new(InboxConfig::default()));
         let public = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         public.set_nonblocking(true).unwrap();

@@ -3,7 +3,7 @@
 use super::dialect::{Dialect, Step};
 use super::frame::{self, Frame};
 use crate::Fault;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -112,7 +112,13 @@ pub(super) fn read_head(stream: &mut TcpStream) -> Result<(String, Vec<u8>), Fau
 
 fn read_more(stream: &mut TcpStream, to: &mut Vec<u8>) -> Result<(), Fault> {
     let mut buffer = [0; 4096];
-    let read = stream.read(&mut buffer).map_err(|error| format!("no answer while a connection opens: {error}"))?;
+    let read = loop {
+        match stream.read(&mut buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(format!("no answer while a connection opens: {error}").into()),
+            Ok(read) => break read,
+        }
+    };
     if read == 0 {
         return Err("the server ends a connection that opens".into());
     }

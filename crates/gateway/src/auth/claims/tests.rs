@@ -127,7 +127,7 @@ fn what_a_token_grants_is_read() {
     .unwrap();
     let ann = said.identity;
     use crate::grant::Action;
-    assert_eq!(ann.roles, [Text::from("staff")]);
+    assert_eq!(*ann.roles, [Text::from("staff")]);
     assert!(ann.is_granted(Action::Publish, "chat:a") && !ann.is_granted(Action::Subscribe, "chat:a"));
     assert!(ann.is_granted(Action::Subscribe, "news") && ann.is_granted(Action::Presence, "news"));
     assert!(!ann.is_granted(Action::Publish, "news") && !ann.is_granted(Action::Subscribe, "news2"));
