@@ -51,6 +51,17 @@ fn the_answer_to_an_old_request_opens_nothing() {
 }
 
 #[test]
+fn a_channel_is_handed_something_again_if_that_is_within_the_window() {
+    let mut hub = open_at(5);
+    let entry = hub.entry(&channel()).unwrap();
+    assert!(!entry.hand(1_000, 50), "for the first time");
+    assert!(entry.hand(1_049, 50));
+    assert!(!entry.hand(1_099, 50));
+    assert!(!entry.hand(u32::MAX - 10, 50));
+    assert!(entry.hand(20, 50), "the clock has wrapped");
+}
+
+#[test]
 fn whoever_takes_a_leavers_place_is_told_and_stays_ahead() {
     let mut hub = open_at(5);
     let entry = hub.entry(&channel()).unwrap();
