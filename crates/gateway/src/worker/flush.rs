@@ -31,16 +31,15 @@ pub(super) async fn end_turns(local: Rc<Local>, crowd_slice: usize) {
         local.is_flushing.set(true);
         writing.slice(&local);
         // Those who wait now: with those who come meanwhile a busy worker's turn would never end.
-        for _ in 0..writing.slices_left() {
-            if writing.is_done() {
-                break;
-            }
+        let (mut soon, mut crowd) = (writing.soon.len(), writing.crowd.len());
+        while soon > 0 || crowd > 0 {
             if !writing.crowd.is_empty() {
                 // Redis or another worker may share this core: the kernel would let them wait for a tick, 4 ms.
                 std::thread::yield_now();
             }
             tokio::task::yield_now().await;
-            writing.slice(&local);
+            let (of_soon, of_crowd) = writing.slice(&local);
+            (soon, crowd) = (soon.saturating_sub(of_soon), crowd.saturating_sub(of_crowd));
         }
         local.is_flushing.set(false);
         local.keep_within_budget();
@@ -66,13 +65,9 @@ impl Writing {
         self.soon.is_empty() && self.crowd.is_empty()
     }
 
-    /// How many slices write all that wait now at most, whoever comes meanwhile: half of each may be taken from either.
-    fn slices_left(&self) -> usize {
-        (self.soon.len() + self.crowd.len()).div_ceil((self.crowd_slice / 2).max(1))
-    }
-
-    /// Publishes what has been gathered, and writes a little of it: at least half of it of a crowd, if one waits.
-    pub(super) fn slice(&mut self, local: &Rc<Local>) {
+    /// Publishes what has been gathered, and writes to a few of those who wait, who has waited longest first: at least half of
+    /// them are of a crowd, if one waits. Returns how many were not, and how many were.
+    pub(super) fn slice(&mut self, local: &Rc<Local>) -> (usize, usize) {
         publish(local);
         local.tell_places();
         local.take_dirty(&mut self.soon, &mut self.crowd);
@@ -83,6 +78,7 @@ impl Writing {
         for connection in self.soon.drain(..soon).chain(self.crowd.drain(..crowd)) {
             write(local, &connection);
         }
+        (soon, crowd)
     }
 }
 
